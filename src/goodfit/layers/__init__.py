@@ -1,0 +1,1 @@
+"""Layers: ordinary modules, the random ones with an explicit z, and ways to put them into any net."""
