@@ -1,0 +1,154 @@
+"""The training loop: one screen, and it calls nobody back. It yields.
+
+Log, evaluate, average, save or stop in the body of your own `for`. Nothing in the loop waits for
+the device, so a GPU is kept busy; `Step` holds device tensors, read them when you need them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, repeat
+from math import inf
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from goodfit.augment.pipeline import Pipeline
+from goodfit.batch import Batch
+from goodfit.errors import GoodfitError, TrainingError
+from goodfit.losses.interpolate import interpolated
+from goodfit.nonfinite import first_nonfinite
+
+
+class Step(NamedTuple):
+    """What one update did. The tensors are scalars on the training device."""
+
+    number: int  # 1 for the first update of the run
+    loss: Tensor  # before the update, mean over the batch, penalties left out
+    grad_norm: Tensor  # of all gradients together, before clipping
+    lr: float  # of the first parameter group
+    images: int  # seen in this update, by this process
+    epoch: int
+
+
+def fit(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    optimizer: Optimizer,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    steps: int,
+    schedule: Callable[[float], float] = lambda done: 1.0,
+    augment: Sequence[Callable[..., Batch]] = (),
+    penalties: Sequence[Callable[[nn.Module], Tensor]] = (),
+    clip_norm: float = inf,
+    accumulate: int = 1,
+    precision: torch.dtype = torch.float32,
+    seed: int = 0,
+    first: int = 1,
+) -> Iterator[Step]:
+    """Update `model` in place `steps` times in all and yield after each update.
+
+    batches: started again whenever it ends; may hold uint8 images if the model takes them.
+    loss: (logits, targets) → scalar. Where images were mixed it is interpolated, exactly.
+    schedule: fraction of the run that is done → factor on every group's lr. A group's peak is its
+        lr when training starts; it is kept in the group as `peak_lr`, so it survives a resume.
+    penalties: scalars of the model, added to the loss.
+    accumulate: batches per update; the gradient equals that of one large batch, norm layers aside.
+    precision: torch.bfloat16 runs the forward pass under autocast.
+    first: number of the first update, to go on with an interrupted run.
+
+    Raises TrainingError before the update when loss or gradient are not finite (on an
+    accelerator one update later, since it never waits), naming the first such layer.
+    """
+    device = next(model.parameters()).device
+    pipeline = Pipeline(augment, seed)
+    endless = chain.from_iterable(map(_not_empty, repeat(batches)))
+    for group in optimizer.param_groups:
+        group.setdefault("peak_lr", group["lr"])
+    watch = _Watch(late=device.type != "cpu")
+    norm = torch.zeros((), device=device)
+
+    for number in range(first, steps + 1):
+        model.train()
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * schedule((number - 1) / steps)
+        micro = [pipeline(batch) for _, batch in zip(range(accumulate), endless, strict=False)]
+        images = sum(len(batch.images) for batch in micro)
+
+        def closure(micro: list[Batch] = micro, images: int = images, number: int = number) -> Tensor:
+            nonlocal norm
+            optimizer.zero_grad()
+            total = torch.zeros((), device=device)
+            for place, batch in enumerate(micro):
+                with _local(model, place + 1 < len(micro)):
+                    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                        value = _loss(model, batch, loss)
+                    share = len(batch.images) / images
+                    extra = sum((penalty(model) for penalty in penalties), torch.zeros_like(value))
+                    (share * (value + extra)).backward()  # type: ignore[no-untyped-call]
+                total += share * value.detach()
+            norm = clip_grad_norm_(model.parameters(), clip_norm)
+            watch(number, total, norm, model, micro[-1], loss)
+            return total
+
+        value = optimizer.step(closure)  # optimizers that look twice call it twice
+        yield Step(number, value, norm, optimizer.param_groups[0]["lr"], images, micro[-1].epoch)
+
+
+def _loss(model: nn.Module, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The loss of one batch; auxiliary heads count with the model's `aux_weight`."""
+    output = model(batch.images)
+    if isinstance(output, Tensor):
+        return interpolated(loss, output.float(), batch)
+    logits, *aux = (head for head in output if head is not None)
+    weight = float(getattr(getattr(model, "module", model), "aux_weight", 0.3))
+    value = interpolated(loss, logits.float(), batch)
+    return value + weight * sum(interpolated(loss, head.float(), batch) for head in aux)
+
+
+def _local(model: nn.Module, more: bool) -> AbstractContextManager[Any]:
+    """Gradients of all but the last micro-batch need no exchange between processes."""
+    return model.no_sync() if more and hasattr(model, "no_sync") else nullcontext()  # type: ignore[operator]
+
+
+def _not_empty(batches: Iterable[Batch]) -> Iterator[Batch]:
+    batch = None
+    for batch in batches:
+        yield batch
+    if batch is None:
+        raise GoodfitError(
+            "there is no batch to train on",
+            fix="give at least one full batch of images, or a smaller batch_size",
+        )
+
+
+class _Watch:
+    """Stops training at the first loss or gradient that is not finite.
+
+    On the CPU at once, before the weights are changed. Elsewhere asking would wait for the
+    device, so the answer to the question of one update is read during the next.
+    """
+
+    def __init__(self, late: bool) -> None:
+        self.late = late
+        self.asked: tuple[int, Tensor, Batch] | None = None
+
+    def __call__(
+        self, number: int, value: Tensor, norm: Tensor, model: nn.Module, batch: Batch, loss: Any
+    ) -> None:
+        now = (number, torch.isfinite(value + norm), batch)
+        asked, self.asked = (self.asked if self.late else now), now
+        if asked is None or bool(asked[1]):
+            return
+        place, kind = first_nonfinite(model, asked[2], loss)
+        raise TrainingError(
+            f"the loss or its gradient is no longer finite at step {asked[0]}",
+            at=place,
+            first=kind,
+            loss=f"{float(value):g}",
+            fix="lower optimizer.lr, lengthen schedule.warmup, or set train.clip_norm = 1; "
+            "`goodfit check` looks for the cause",
+        )

@@ -1,0 +1,286 @@
+"""Training a recipe: from data to a finished run directory, interruptible at any moment.
+
+`progress` is a generator like `fit`: it yields what happened, the caller shows it. What it did
+up to the last checkpoint is never lost, and what it does after a resume is what it would have
+done: every draw is a function of seed, epoch and sample, and the rest is in the checkpoint.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from goodfit.batch import Batch
+from goodfit.data import Splits
+from goodfit.data.loader import Loader
+from goodfit.errors import RunError
+from goodfit.fit import Step, fit
+from goodfit.metrics import Metrics
+from goodfit.recipe.recipe import Recipe
+from goodfit.run.build import Pieces, build, seeded, steps_of
+from goodfit.run.checkpoint import load_state, save_state, save_weights
+from goodfit.run.directory import RunDirectory
+from goodfit.run.evaluate import scores, tested
+from goodfit.run.machine import synchronize
+from goodfit.run.sizes import Sized
+from goodfit.run.world import World
+
+
+class Job(NamedTuple):
+    """A resolved recipe with its data and its place."""
+
+    recipe: Recipe
+    splits: Splits
+    loader: Loader
+    directory: RunDirectory
+    world: World
+
+
+class Progress(NamedTuple):
+    """What the display shows after some steps."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    lr: float
+    images_per_second: float
+    evaluation: Metrics | None = None
+
+
+class Interrupted(RunError):
+    """A signal asked the run to stop; everything is saved."""
+
+
+def progress(job: Job, pieces: Pieces, *, resume: bool = False) -> Iterator[Progress]:
+    """Train to the end, then evaluate; yields every second or so and at each evaluation."""
+    return _Training(job, pieces).run(resume)
+
+
+class _Training:
+    """The state of a running job. Its methods are the parts of one loop."""
+
+    def __init__(self, job: Job, pieces: Pieces) -> None:
+        self.job, self.pieces = job, pieces
+        self.recipe, self.loader, self.world = job.recipe, job.loader, job.world
+        train = self.recipe.train
+        self.steps = steps_of(self.recipe, self.loader)
+        self.net = self.world.wrapped(pieces.model)
+        if train.compile is True:
+            self.net = torch.compile(self.net)  # type: ignore[assignment]
+        self.average = average_of(self.recipe, pieces.model, self.steps)
+        self.seconds = 0.0  # spent training before this process
+        self.best = -1.0
+        every = self.recipe.evaluate.every or max(1.0, train.epochs / 10)
+        self.every = max(1, round(every * len(self.loader) / train.accumulate))
+        self.rows: list[dict[str, Any]] = []  # log lines not written yet
+
+    def run(self, resume: bool) -> Iterator[Progress]:
+        first = self._restored() + 1 if resume else self._started()
+        began = self.last_saved = time.monotonic()
+        spent = self.seconds
+        with asked_to_stop() as stop:
+            mark, images, pending = time.monotonic(), 0, list[Step]()
+            for step in fit(self.net, self._batches(first), first=first, **self._settings()):
+                pending.append(step)
+                images += step.images * self.world.size
+                if self.average is not None:
+                    self.average.update(self.pieces.model)
+                now = time.monotonic()
+                self.seconds = spent + now - began
+                last = step.number == self.steps
+                evaluates = step.number % self.every == 0 or last
+                if now - mark > 1 or evaluates or step.number == first:
+                    rate = images / max(now - mark, 1e-9)
+                    yield self._logged(pending, rate)
+                    mark, images, pending = time.monotonic(), 0, []
+                if evaluates:
+                    yield self._evaluated(step)
+                    began += time.monotonic() - now  # evaluation is not training time
+                    mark = time.monotonic()
+                due = now - self.last_saved > self.recipe.train.checkpoint_seconds
+                if self.world.agree((due or evaluates or stop(), stop()))[0]:
+                    self._saved(step.number)
+                if self.world.agree(stop()):
+                    path = self.job.directory.path
+                    raise Interrupted(
+                        f"stopped after step {step.number} of {self.steps}; everything is saved",
+                        at=str(path),
+                        fix=f"go on with: goodfit resume {path}",
+                    )
+        self._finished()
+
+    def _settings(self) -> dict[str, Any]:
+        recipe, train = self.recipe, self.recipe.train
+        return {
+            "optimizer": self.pieces.optimizer,
+            "loss": self.pieces.loss,
+            "steps": self.steps,
+            "schedule": recipe.schedule,
+            "augment": recipe.augment,
+            "penalties": recipe.penalties,
+            "clip_norm": train.clip_norm or float("inf"),
+            "accumulate": train.accumulate,
+            "precision": self.pieces.precision,
+            "seed": train.seed,
+        }
+
+    def _batches(self, first: int) -> "Sized":
+        done = (first - 1) * self.recipe.train.accumulate
+        self.loader.at(*divmod(done, len(self.loader)))
+        total = self.steps * self.recipe.train.accumulate
+        return Sized(self.loader, self.recipe.train.sizes, done, total, bool(self.recipe.train.channels_last))
+
+    def _started(self) -> int:
+        seeded(self.recipe.train.seed + self.world.rank, "layers")
+        return 1
+
+    def _restored(self) -> int:
+        state = load_state(self.job.directory.checkpoints / "last.pt")
+        self.pieces.model.load_state_dict(state["model"])
+        self.pieces.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.seconds, self.best = state["seconds"], state["best"]
+        ranks = state["random"]
+        if self.world.rank < len(ranks):
+            torch.set_rng_state(ranks[self.world.rank]["cpu"])
+            if self.world.device.type == "cuda":
+                torch.cuda.set_rng_state(ranks[self.world.rank]["cuda"], self.world.device)
+        if self.world.main:
+            self.job.directory.rewind(state["step"])
+        return int(state["step"])
+
+    def _saved(self, step: int) -> None:
+        mine = {"cpu": torch.get_rng_state()}
+        if self.world.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.world.device)
+        random = self.world.gathered_objects(mine)
+        self.last_saved = time.monotonic()
+        if not self.world.main:
+            return
+        self._flush()
+        state = {
+            "step": step,
+            "model": self.pieces.model.state_dict(),
+            "optimizer": self.pieces.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "random": random,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+        save_state(self.job.directory.checkpoints / "last.pt", state)
+
+    def _flush(self) -> None:
+        if self.rows and self.world.main:
+            self.job.directory.append("steps.jsonl", self.rows)
+        self.rows = []
+
+    def _epoch(self, step: int) -> float:
+        return step * self.recipe.train.accumulate / len(self.loader)
+
+    def _logged(self, pending: list[Step], rate: float) -> Progress:
+        """Move a stretch of steps to the log. Reads them from the device in one go."""
+        losses = torch.stack([s.loss for s in pending]).float().tolist()
+        norms = torch.stack([s.grad_norm for s in pending]).float().tolist()
+        for step, loss, norm in zip(pending, losses, norms, strict=True):
+            self.rows.append(
+                {
+                    "step": step.number,
+                    "epoch": round(self._epoch(step.number), 4),
+                    "loss": loss,
+                    "lr": step.lr,
+                    "grad_norm": norm,
+                    "seconds": round(self.seconds, 3),
+                    "images_per_second": round(rate, 1),
+                }
+            )
+        last = pending[-1]
+        mean = sum(losses) / len(losses)
+        return Progress(last.number, self.steps, self._epoch(last.number), mean, last.lr, rate)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[nn.Module]:
+        """The model as it is evaluated: with averaged weights where the recipe averages."""
+        if self.average is None:
+            yield self.pieces.model
+            return
+        with self.average.swapped(self.pieces.model) as model:
+            yield model
+
+    def _evaluated(self, step: Step) -> Progress:
+        synchronize(self.world.device)
+        with self._averaged() as model:
+            _, found = scores(self.job, model, "val", quick=True)
+            if found.accuracy > self.best:
+                self.best = found.accuracy
+                if self.world.main:
+                    save_weights(self.job.directory.checkpoints / "best.safetensors", self.pieces.model)
+        epoch = self._epoch(step.number)
+        row = {
+            "step": step.number,
+            "epoch": round(epoch, 4),
+            "val_accuracy": found.accuracy,
+            "val_loss": found.nll,
+            "seconds": round(self.seconds, 3),
+        }
+        if self.world.main:
+            self.job.directory.append("evaluations.jsonl", [row])
+        loss = float(step.loss)
+        return Progress(step.number, self.steps, epoch, loss, step.lr, 0.0, found)
+
+    def _finished(self) -> None:
+        if self.average is not None:
+            self.average.apply_to(self.pieces.model)
+            self._precise_batch_norm()
+        if self.world.main:
+            about = {"classes": list(self.pieces.model.classes), "step": self.steps}
+            save_weights(self.job.directory.checkpoints / "last.safetensors", self.pieces.model, about)
+        tested(self.job, self.pieces.model, seconds=self.seconds, steps=self.steps)
+
+    def _precise_batch_norm(self) -> None:
+        """Averaged weights of an even average (SWA) need statistics of their own."""
+        if self.recipe.train.swa:
+            from goodfit.layers.batch_norm import precise_batch_norm
+
+            some = (batch.images for _, batch in zip(range(32), self._batches(1), strict=False))
+            precise_batch_norm(self.pieces.model, some)
+
+
+def average_of(recipe: Recipe, model: nn.Module, steps: int) -> Any:
+    """The average of weights that the recipe asks for, or None."""
+    from goodfit.optim._averages import EMA, SWA
+
+    if recipe.train.ema:
+        return EMA(model, decay=recipe.train.ema)
+    if recipe.train.swa:
+        return SWA(model, start=ceil(steps * (1 - recipe.train.swa)))
+    return None
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Any]:
+    """Turns SIGTERM and Ctrl-C into a question that the loop asks between two steps."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:  # a second Ctrl-C means now
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        old = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not the main thread: the caller owns the signals
+        old = {}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
