@@ -1,0 +1,5 @@
+"""python -m goodfit, for torchrun."""
+
+from goodfit.cli import main
+
+main()

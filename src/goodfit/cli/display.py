@@ -1,0 +1,102 @@
+"""What the terminal shows: a progress bar, or plain lines where there is no terminal."""
+
+import sys
+import time
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from goodfit.metrics import Metrics
+from goodfit.run.load import Run
+from goodfit.run.train import Progress as Happened
+
+
+class Display:
+    """Shows a training run. Use it as a context, give `show` and `say` to the run."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.live = self.console.is_terminal
+        self.bar: Progress | None = None
+        self.began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def say(self, line: str) -> None:
+        """One line about what was decided."""
+        self.console.print(line, markup=False)
+
+    def show(self, now: Happened) -> None:
+        """Progress after some steps, or an evaluation."""
+        if now.evaluation is not None:
+            self.say(self._evaluated(now))
+        elif self.live:
+            self._moved(now)
+        elif now.step == 1:
+            self.say(f"step 1 of {now.steps}: loss {now.loss:.3f}")
+
+    def _evaluated(self, now: Happened) -> str:
+        assert now.evaluation is not None
+        found, seconds = now.evaluation, time.monotonic() - self.began
+        return (
+            f"epoch {now.epoch:6.2f}  step {now.step}/{now.steps}  loss {now.loss:.3f}  "
+            f"validation {found.accuracy:.2%} (loss {found.nll:.3f})  {seconds:.0f} s"
+        )
+
+    def _moved(self, now: Happened) -> None:
+        if self.bar is None:
+            text = TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} images/s")
+            self.bar = Progress(
+                TextColumn("epoch {task.fields[epoch]:.1f}"),
+                BarColumn(),
+                text,
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self.bar.add_task("", total=now.steps, loss=now.loss, rate=0.0, epoch=0.0)
+            self.bar.start()
+        fields = {"loss": now.loss, "rate": now.images_per_second, "epoch": now.epoch}
+        self.bar.update(self.bar.task_ids[0], completed=now.step, **fields)
+
+    def finished(self, run: Run) -> None:
+        """The result, on standard output."""
+        if self.bar is not None:
+            self.bar.stop()
+        if not run.finished:  # another process writes it
+            return
+        result = run.result
+        metrics = Metrics.model_validate(result["metrics"])
+        low, high = metrics.accuracy_interval
+        print(
+            f"accuracy {metrics.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}) "
+            f"on {metrics.images} {result['split']} images"
+        )
+        print(f"seconds of training {result['train_seconds']}")
+        print(f"report {run.path / 'report.html'}")
+        sys.stdout.flush()
+
+
+def show_metrics(found: Metrics) -> str:
+    """Metrics as a few lines."""
+    from goodfit.report.terminal import metrics_text
+
+    return metrics_text(found)
+
+
+def show_runs(runs: list[Run]) -> str:
+    """A table of runs."""
+    lines = [f"{'accuracy':>9}  {'95% interval':<17}  {'seconds':>8}  run"]
+    for run in runs:
+        if not run.finished:
+            lines.append(f"{'-':>9}  {'not finished':<17}  {'-':>8}  {run.path}")
+            continue
+        low, high = run.result["metrics"]["accuracy_interval"]
+        interval = f"{low:.2%} to {high:.2%}"
+        lines.append(f"{run.accuracy:>9.2%}  {interval:<17}  {run.result['train_seconds']:>8.0f}  {run.path}")
+    return "\n".join(lines) + "\n"

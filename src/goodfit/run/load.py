@@ -1,0 +1,200 @@
+"""A finished or running run, read back: its recipe, its classifier, its results."""
+
+import csv
+import io
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from goodfit.data import Source, Splits, guess
+from goodfit.data.loader import Loader
+from goodfit.data.read import read_images
+from goodfit.errors import DataError, RunError
+from goodfit.metrics import Metrics, evaluate
+from goodfit.predict import Classifier, predict
+from goodfit.recipe.read import read
+from goodfit.recipe.recipe import Recipe
+from goodfit.run.build import classifier
+from goodfit.run.checkpoint import load_weights
+from goodfit.run.directory import RunDirectory
+from goodfit.run.world import pick_device
+
+
+class Prediction(NamedTuple):
+    """The likeliest classes of one image, best first."""
+
+    image: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class Run:
+    """A run directory as an object. Raises RunError where it is incomplete or damaged."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.directory = RunDirectory.open(path)
+        self.path = self.directory.path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return read(self.path)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The summary of the data it was trained on."""
+        return dict(self.directory.read("data.json"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the outputs."""
+        return tuple(self.data["classes"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its result."""
+        return (self.path / "result.json").exists()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """result.json."""
+        return dict(self.directory.read("result.json"))
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy of the result."""
+        return float(self.result["metrics"]["accuracy"])
+
+    def splits(self) -> Splits:
+        """The data, opened again with the split that was written down."""
+        return Splits.restored(self.data)
+
+    def classifier(self, weights: str = "last", device: str | None = None) -> Classifier:
+        """The trained classifier, ready to evaluate."""
+        model = classifier(self.recipe, self.classes, int(self.data["channels"]))
+        load_weights(self.directory.checkpoints / f"{weights}.safetensors", model)
+        return model.to(pick_device(device)).eval()
+
+    def evaluate(
+        self,
+        data: str | None = None,
+        *,
+        split: str | None = None,
+        views: tuple[str, ...] = (),
+        samples: int = 0,
+        weights: str = "last",
+        device: str | None = None,
+    ) -> Metrics:
+        """Metrics on the run's own split (test, else val) or on other data, classes by name."""
+        source = self._source(data, split)
+        model = self.classifier(weights, device)
+        loader = self._loader(source, model)
+        recipe = self.recipe
+        found = predict(
+            model,
+            loader,
+            augment=recipe.augment,
+            views=views or recipe.evaluate.views,
+            samples=samples or recipe.evaluate.samples,
+            average=recipe.evaluate.average,
+            seed=recipe.train.seed,
+        ).cpu()
+        labels, found = _by_name(found, source, self.classes)
+        return evaluate(found, labels, self.classes)
+
+    def _source(self, data: str | None, split: str | None) -> Source:
+        splits = self.splits() if data is None else guess(data)()
+        names = [split] if split else ["test", "val", "train"]
+        for name in names:
+            source = getattr(splits, name, None)
+            if source is not None:
+                return source  # type: ignore[no-any-return]
+        raise DataError(f"there is no {split} split", at=data or str(self.path), fix="use train or val")
+
+    def _loader(self, source: Source, model: Classifier) -> Loader:
+        train = self.recipe.train
+        device = next(model.parameters()).device
+        return Loader.testing(
+            source,
+            self.recipe.evaluate.batch_size,
+            size=train.image_size,
+            channels=int(self.data["channels"]),
+            device=device,
+            workers=train.workers,
+        )
+
+    def predict(
+        self, images: list[Path], *, top: int = 3, weights: str = "last", device: str | None = None
+    ) -> tuple[list[Prediction], list[Any]]:
+        """(predictions, files that were skipped) with probabilities calibrated on validation."""
+        model = self.classifier(weights, device)
+        size = self.recipe.train.image_size
+        assert size is not None
+        rows: list[Prediction] = []
+        skipped: list[Any] = []
+        files = _files(images)
+        warmth = float(self.result.get("temperature", 1.0)) if self.finished else 1.0
+        for start in range(0, len(files), 256):
+            some = files[start : start + 256]
+            pixels, bad, good = read_images(some, size, int(self.data["channels"]))
+            skipped += bad
+            if not good:
+                continue
+            found = predict(model, pixels, augment=self.recipe.augment, views=self.recipe.evaluate.views)
+            found = (found.cpu().clamp_min(1e-12).log() / warmth).softmax(1)
+            best = found.topk(min(top, len(self.classes)), dim=1)
+            for name, probs, places in zip(good, best.values.tolist(), best.indices.tolist(), strict=True):
+                rows.append(Prediction(str(name), tuple(self.classes[p] for p in places), tuple(probs)))
+        return rows, skipped
+
+
+def _files(images: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError("there is no such image", at=str(path), fix="correct the path")
+    if not found:
+        raise DataError("there is no image in these folders", fix="name image files, or folders of them")
+    return found
+
+
+def _by_name(found: torch.Tensor, source: Source, classes: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels of `source` in the order of the run's classes."""
+    missing = [name for name in source.classes if name not in classes]
+    if missing:
+        raise DataError(
+            f"the run does not know the class {missing[0]!r}",
+            unknown=", ".join(missing[:10]),
+            known=", ".join(classes[:10]),
+            fix="rename the classes of the data to those of the run",
+        )
+    place = torch.tensor([classes.index(name) for name in source.classes])
+    return place[torch.as_tensor(source.labels)], found
+
+
+def written(rows: list[Prediction], form: str) -> str:
+    """Predictions as CSV (one row per image and class) or JSON."""
+    if form == "json":
+        return json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False) + "\n"
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["image", "rank", "class", "probability"])
+    for row in rows:
+        for rank, (name, prob) in enumerate(zip(row.classes, row.probabilities, strict=True), 1):
+            table.writerow([row.image, rank, name, f"{prob:.6f}"])
+    return out.getvalue()
+
+
+def all_runs(folder: str | Path) -> list[Run]:
+    """All runs in a folder, best accuracy first, unfinished ones last."""
+    runs = [Run(p.parent) for p in sorted(Path(folder).glob("*/recipe.toml"))]
+    if not runs:
+        raise RunError("there are no runs here", at=str(folder), fix="train one: goodfit train digits")
+    return sorted(runs, key=lambda run: -run.accuracy if run.finished else 1.0)

@@ -1,0 +1,225 @@
+"""Starting a run: open the data, choose and resolve the recipe, make the directory, go."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from goodfit.data import Data, Splits, guess
+from goodfit.data.loader import Loader
+from goodfit.errors import DataError
+from goodfit.recipe.read import built, load as load_recipe, read, table_of, to_toml
+from goodfit.recipe.recipe import Recipe
+from goodfit.run.build import build, resolved, steps_of
+from goodfit.run.choose import chosen, typical_side
+from goodfit.run.directory import RunDirectory, fresh_name
+from goodfit.run.load import Run
+from goodfit.run.machine import facts
+from goodfit.run.own import keep_own_code
+from goodfit.run.train import Job, Progress, progress
+from goodfit.run.world import World
+
+Say = Callable[[str], None]
+Show = Callable[[Progress], None]
+
+
+def _quiet(_: Any) -> None:
+    """Says nothing."""
+
+
+def open_data(data: Any, *, download: bool = False, seed: int = 0) -> Splits:
+    """Splits from a path or name, a Data ingredient, or Splits themselves."""
+    if isinstance(data, Splits):
+        return data
+    if isinstance(data, str | Path):
+        data = guess(data, download=download, seed=seed)
+    if not isinstance(data, Data):
+        raise DataError(
+            f"{type(data).__name__} is not data that can be opened",
+            fix="give a path, a data set's name, or goodfit's Splits",
+        )
+    return data()
+
+
+def prepare(
+    splits: Splits,
+    recipe: Recipe | str | Path | None = None,
+    *,
+    changes: tuple[str, ...] = (),
+    weights: str | None = None,
+    device: str | None = None,
+    name: str | None = None,
+    data_name: str = "data",
+    runs: str | Path = "runs",
+    say: Say = _quiet,
+    dry: bool = False,
+) -> Job:
+    """Resolve everything and make the run directory (not with `dry`)."""
+    world = World(device)
+    if recipe is None:
+        recipe, why = chosen(splits, weights)
+        say(f"recipe {recipe}: {why}")
+    if not isinstance(recipe, Recipe):
+        recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
+    recipe = _fitting(recipe, splits, world, say)
+    loader = loader_of(recipe, splits, world)
+    recipe, timed = resolved(recipe, splits, loader, world)
+    if timed:
+        say(f"steps take {_best(timed)}")
+    place = world.agree(name or fresh_name(data_name))
+    if dry:
+        return Job(recipe, splits, loader, RunDirectory(Path(runs) / place), world)
+    directory = RunDirectory.create(place, runs) if world.main else RunDirectory(Path(runs) / place)
+    if world.main:
+        recipe = keep_own_code(recipe, directory)
+        directory.write("recipe.toml", to_toml(recipe))
+        directory.write("data.json", {"name": str(data_name), **splits.summary()})
+        directory.write("machine.json", facts(world.device) | {"timed": timed, "processes": world.size})
+    return Job(recipe, splits, loader, directory, world)
+
+
+def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = False) -> Run:
+    """Train a prepared job to the end and write its report."""
+    classes, channels = job.splits.train.classes, job.loader.channels
+    pieces = build(job.recipe, job.loader, classes, channels, job.world)
+    for line in pieces.said:
+        say(line)
+    try:
+        for step in progress(job, pieces, resume=resuming):
+            if job.world.main:
+                show(step)
+        run = Run(job.directory.path)
+        if job.world.main:
+            from goodfit.run.report import write_report
+
+            write_report(job, run)
+    finally:
+        job.world.close()
+    return run
+
+
+def train(
+    recipe: Recipe | str | Path | None = None,
+    data: Any = "digits",
+    *,
+    changes: tuple[str, ...] = (),
+    weights: str | None = None,
+    device: str | None = None,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    show: Show = _quiet,
+    say: Say = _quiet,
+) -> Run:
+    """Train `recipe` (a Recipe, a shipped name, a TOML file; None: the one that fits) on `data`.
+
+    data: a folder by class, a CSV or .npz file, a data set's name, Data or Splits.
+    changes: `section.field=value`, as `--set` of the command line.
+    Returns the finished Run. Leaves the caller's random state as it was.
+    """
+    with torch.random.fork_rng():
+        splits = open_data(data)
+        label = data if isinstance(data, str | Path) else "data"
+        job = prepare(
+            splits,
+            recipe,
+            changes=changes,
+            weights=weights,
+            device=device,
+            name=name,
+            data_name=str(label),
+            runs=runs,
+            say=say,
+        )
+        return start(job, show=show, say=say)
+
+
+def resume(path: str | Path, *, device: str | None = None, show: Show = _quiet, say: Say = _quiet) -> Run:
+    """Go on with an interrupted run, from its last checkpoint, bit for bit on the same device."""
+    directory = RunDirectory.open(path)
+    run = Run(path)
+    if run.finished:
+        say(f"{path} is finished already")
+        return run
+    world = World(device)
+    splits = run.splits()
+    recipe = run.recipe
+    loader = loader_of(recipe, splits, world)
+    job = Job(recipe, splits, loader, directory, world)
+    has_state = (directory.checkpoints / "last.pt").exists()
+    say(f"resuming {path}" if has_state else f"{path} has no checkpoint yet: starting from step 1")
+    return start(job, show=show, say=say, resuming=has_state)
+
+
+def loader_of(recipe: Recipe, splits: Splits, world: World) -> Loader:
+    """The loader of the training split, as a resolved recipe describes it."""
+    train = recipe.train
+    assert isinstance(train.batch_size, int)
+    return Loader(
+        splits.train,
+        train.batch_size // train.accumulate,
+        size=train.image_size,
+        shuffle=True,
+        seed=train.seed,
+        device=world.device,
+        workers=train.workers,
+        drop_last=True,
+        rank=world.rank,
+        world=world.size,
+    )
+
+
+def _fitting(recipe: Recipe, splits: Splits, world: World, say: Say) -> Recipe:
+    """Image size and batch size that suit the data."""
+    train = recipe.train
+    changes: dict[str, Any] = {}
+    if train.image_size is None:
+        side = typical_side(splits)
+        changes["image_size"] = round(side) if side <= 64 else 224
+    size = 128 if train.batch_size == "auto" else train.batch_size
+    assert isinstance(size, int)
+    most = max(train.accumulate, len(splits.train) // 4 // train.accumulate * train.accumulate)
+    if size > most:
+        say(f"batch_size {size} is too large for {len(splits.train)} images: {most} is used")
+        size = most
+    if size % (train.accumulate * world.size):
+        size = max(1, size // (train.accumulate * world.size)) * train.accumulate * world.size
+    return recipe.replaced(train=train.replaced(**changes, batch_size=size))
+
+
+def _best(timed: dict[str, float]) -> str:
+    name, seconds = min(timed.items(), key=lambda item: item[1])
+    others = ", ".join(f"{k} {v * 1e3:.0f} ms" for k, v in timed.items() if k != name)
+    return f"{seconds * 1e3:.0f} ms in {name} ({others})"
+
+
+def describe(job: Job) -> str:
+    """What `--dry-run` prints: data, model, expected time, and the resolved recipe."""
+    pieces = build(job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world)
+    began, done = time.monotonic(), 0
+    from goodfit.fit import fit
+
+    total = steps_of(job.recipe, job.loader)
+    settings = {"optimizer": pieces.optimizer, "loss": pieces.loss, "steps": total}
+    for step in fit(pieces.model, job.loader, augment=job.recipe.augment, **settings):  # type: ignore[arg-type]
+        if step.number == 1:
+            began = time.monotonic()
+        done = step.number - 1
+        if time.monotonic() - began > 3:
+            break
+    a_step = (time.monotonic() - began) / max(done, 1)
+    counts = {s: len(x) for s in ("train", "val", "test") if (x := getattr(job.splits, s)) is not None}
+    weights = sum(p.numel() for p in pieces.model.parameters())
+    return "\n".join(
+        [
+            f"# data: {counts}, {len(job.splits.train.classes)} classes",
+            f"# model: {weights:,} parameters; lr {pieces.optimizer.param_groups[0]['lr']:g}",
+            f"# time: {total} steps of {a_step * 1e3:.0f} ms, about {total * a_step / 60:.1f} minutes",
+            f"# would be written to: {job.directory.path}",
+            to_toml(job.recipe),
+        ]
+    )
+
+
+__all__ = ["built", "load_recipe", "open_data", "prepare", "resume", "start", "table_of", "train"]
