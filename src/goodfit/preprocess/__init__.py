@@ -1,18 +1,26 @@
 """Preprocessing: fitted on the training split alone, then a module stored with the model."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Self
 
+import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from goodfit.errors import DataError, ModelError
 from goodfit.ingredient import Ingredient
+
+_CHUNK_BYTES = 1 << 25  # of float64, so that statistics never copy all images
 
 
 class Preprocess(Ingredient):
     """Base of all preprocessing settings.
 
-    `fitted(images)` returns a copy in which every value is explicit (means, axes); called, it
-    makes the module that turns images (n, c, h, w), uint8 or float in 0..1, into the model's
-    float input.
+    `fitted(images)` returns a copy in which every small value is explicit (means, scales); called,
+    it makes the module that turns images (n, c, h, w), uint8 or float in 0..1, into the model's
+    float input. Large arrays (a mean image, a whitening matrix) are not settings: they are
+    buffers of the module, saved with the model. What is then explicit is their shape, so that a
+    recipe alone builds a module into which a checkpoint can be loaded.
     """
 
     noun: ClassVar[str] = "preprocessing"
@@ -22,4 +30,55 @@ class Preprocess(Ingredient):
         return self
 
     def __call__(self) -> nn.Module:
+        """The module. Raises RecipeError when values are needed that were never fitted."""
         raise NotImplementedError
+
+
+class Affine(nn.Module):
+    """y = scale * x + shift in one pass over the pixels, with x in 0..1; keeps channels_last."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, scale: Float[Tensor, "#c #h #w"], shift: Float[Tensor, "#c #h #w"]) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale.float())
+        self.register_buffer("shift", shift.float())
+
+    def forward(self, images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        if images.shape[1] != self.scale.shape[0]:
+            raise ModelError(
+                "the images have other channels than the preprocessing was made for",
+                images=f"{images.shape[1]} channels",
+                preprocessing=f"{self.scale.shape[0]} channels",
+                fix="convert the images, or fit the preprocessing on images like these",
+            )
+        if images.is_floating_point():
+            return torch.addcmul(self.shift, images, self.scale)
+        pixels = images.float()
+        return torch.addcmul(self.shift, pixels, self.scale * (1 / 255), out=pixels)
+
+
+def in_chunks(images: Shaped[Tensor, "m c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
+    """The images as float64 in 0..255, some at a time. Raises DataError when there are none."""
+    if images.ndim != 4 or not images.numel():
+        raise DataError(
+            "preprocessing is fitted on a batch of training images",
+            shape=tuple(images.shape),
+            fix="give images of shape (images, channels, rows, columns), at least one of them",
+        )
+    size = max(1, _CHUNK_BYTES // (8 * images[0].numel()))
+    for start in range(0, len(images), size):
+        chunk = images[start : start + size]
+        yield chunk.double() * 255 if chunk.is_floating_point() else chunk.double()
+
+
+def rounded(values: Tensor) -> tuple[float, ...]:
+    """Numbers as a recipe shows them: seven digits, as many as a float32 has."""
+    return tuple(float(f"{value:.7g}") for value in values.tolist())
+
+
+def same_channels(values: tuple[float, ...], others: tuple[float, ...]) -> None:
+    """Refuse settings of different lengths, for use in validators."""
+    if values and others and len(values) != len(others):
+        raise ValueError(f"{len(values)} and {len(others)} channels: give as many of each")
