@@ -6,7 +6,6 @@ from scipy.stats import binom
 
 from goodfit.metrics import bootstrap, clopper_pearson, evaluate, wilson
 
-
 SHARES = np.linspace(0.01, 0.99, 99)
 
 

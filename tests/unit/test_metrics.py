@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from goodfit.errors import DataError, ModelError
-from goodfit.metrics import Metrics, clopper_pearson, evaluate, scaled, temperature, wilson
+from goodfit.metrics import Metrics, clopper_pearson, evaluate, scaled, score, temperature, wilson
 
 CLASSES = ("ant", "bee", "cat")
 THREE = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.2, 0.5, 0.3]])
@@ -30,6 +30,11 @@ def test_the_scores_of_four_images():
     brier = (0.3**2 + 0.2**2 + 0.1**2 + 0.6**2 + 0.7**2 + 0.1**2) / 4
     brier += (0.1**2 + 0.1**2 + 0.2**2 + 0.8**2 + 0.5**2 + 0.3**2) / 4
     assert seen.calibration.brier.value == pytest.approx(brier)
+
+
+def test_the_quick_score_agrees():
+    seen = evaluate(THREE, LABELS, CLASSES)
+    assert score(THREE, LABELS) == (seen.accuracy.value, seen.calibration.nll.value)
 
 
 def test_ece_weighs_the_gap_of_every_bin():

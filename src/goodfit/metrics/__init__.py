@@ -11,7 +11,7 @@ Nothing here needs torch, so records can be read and printed without it.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -23,6 +23,7 @@ from goodfit.metrics.calibration import (
     Calibration,
     as_array,
     calibration_of,
+    nll_of,
     scaled,
     temperature,
 )
@@ -36,10 +37,12 @@ __all__ = [
     "Metrics",
     "Mistake",
     "Record",
+    "Score",
     "bootstrap",
     "clopper_pearson",
     "evaluate",
     "scaled",
+    "score",
     "temperature",
     "wilson",
 ]
@@ -149,6 +152,20 @@ def evaluate(
             for i in worst
         ),
     )
+
+
+class Score(NamedTuple):
+    """What training looks at between epochs: no intervals, a fraction of the time."""
+
+    accuracy: float
+    nll: float
+
+
+def score(probabilities: Any, labels: Any) -> Score:
+    """Accuracy and mean NLL of `probabilities` (n, k)."""
+    p = as_array(probabilities)
+    p, y = _checked(p, labels, p.shape[-1])
+    return Score(float((p.argmax(axis=1) == y).mean()), float(nll_of(p, y).mean()))
 
 
 def _checked(probabilities: Any, labels: Any, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,8 +51,7 @@ def calibration_of(
     seed: int = 0,
 ) -> Calibration:
     """NLL, Brier score and ECE with bootstrap intervals, and the bins of the reliability plot."""
-    own = p[np.arange(len(y)), y].astype(np.float64)
-    nll = -np.log(np.maximum(own, SMALLEST))
+    own, nll = p[np.arange(len(y)), y].astype(np.float64), nll_of(p, y)
     brier = np.einsum("nk,nk->n", p, p, dtype=np.float64) - 2 * own + 1
     confidence, right = p.max(axis=1).astype(np.float64), p.argmax(axis=1) == y
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
@@ -71,6 +70,12 @@ def calibration_of(
     return Calibration(
         nll=first, brier=second, ece=third, bins=_bins(place, confidence, right, level)
     )
+
+
+def nll_of(p: Float[np.ndarray, "n k"], y: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The negative log-likelihood of every image."""
+    own = p[np.arange(len(y)), y].astype(np.float64)
+    return -np.log(np.maximum(own, SMALLEST))  # type: ignore[no-any-return]
 
 
 def _ece_of_the_perfect(
