@@ -10,7 +10,7 @@ import torch
 from goodfit.data import Data, Splits, guess
 from goodfit.data.loader import Loader
 from goodfit.errors import DataError
-from goodfit.recipe.read import built, load as load_recipe, read, table_of, to_toml
+from goodfit.recipe.read import read, to_toml
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import build, resolved, steps_of
 from goodfit.run.choose import chosen, typical_side
@@ -222,4 +222,3 @@ def describe(job: Job) -> str:
     )
 
 
-__all__ = ["built", "load_recipe", "open_data", "prepare", "resume", "start", "table_of", "train"]

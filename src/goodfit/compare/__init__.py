@@ -1,0 +1,1 @@
+"""Comparisons: which ingredient earns its keep, with paired seeds, intervals and cost."""
