@@ -18,8 +18,10 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 True
 """
 
+from copy import copy
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +32,7 @@ _M0, _M1 = 0xD2511F53, 0xCD9E8D57  # Philox's multipliers
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85  # and its key schedule
 _LOW = 0xFFFFFFFF
 _ROUNDS = 10
+_HALF = np.uint64(32)
 _GAMMA_TRIES = 12  # Marsaglia and Tsang accept with > 0.95, so all fail with < 1e-15
 
 
@@ -42,6 +45,7 @@ class Indexed(Protocol):
     def epoch(self) -> int: ...
 
 
+@lru_cache(maxsize=1024)
 def key_of(seed: int, name: str) -> tuple[int, int]:
     """The generator's two key words, well mixed from a seed and a name."""
     digest = blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
@@ -51,7 +55,8 @@ def key_of(seed: int, name: str) -> tuple[int, int]:
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
     """Philox4x32-10 of int64 `counter` (4, m), whose values are below 2**32, on any device."""
     if counter.device.type == "cpu":
-        return torch.from_numpy(_philox_cpu(counter.numpy().astype(np.uint32), key))
+        state = counter.numpy().astype(np.uint64)
+        return torch.from_numpy(_philox_cpu(state[0::2], state[1::2], key).view(np.int64))
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -62,18 +67,42 @@ def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
     return torch.stack([c0, c1, c2, c3])
 
 
-def _philox_cpu(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """The same with both multiplications of a round in one operation: small batches are common."""
-    even, odd = counter[0::2], counter[1::2]
-    factor = np.array([[_M0], [_M1]], np.uint64)
-    keys = np.array(key, np.uint64)[:, None] + np.arange(_ROUNDS, dtype=np.uint64) * np.array(
-        [[_W0], [_W1]], np.uint64
-    )
-    for k in np.split(keys.astype(np.uint32), _ROUNDS, axis=1):
-        product = np.multiply(even, factor, dtype=np.uint64)
-        high, low = (product >> np.uint64(32)).astype(np.uint32), product.astype(np.uint32)
-        even, odd = high[::-1] ^ odd ^ k, low[::-1]
-    return np.stack([even[0], odd[0], even[1], odd[1]]).astype(np.int64)
+@lru_cache(maxsize=1024)
+def _constants(key: tuple[int, int]) -> np.ndarray:
+    """Each round's keys, then the factors of even and odd rounds, as _philox_cpu lays them out."""
+    pairs = [((key[0] + t * _W0) & _LOW, (key[1] + t * _W1) & _LOW) for t in range(_ROUNDS)]
+    laid = [pair[::-1] if t % 2 == 0 else pair for t, pair in enumerate(pairs)]
+    return np.array([*laid, (_M0, _M1), (_M1, _M0)], np.uint64)
+
+
+def _philox_cpu(even: np.ndarray, odd: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """The same in numpy, on words 0 and 2 and words 1 and 3 of the counters, each (2, m) uint64.
+
+    Batches are small, so what counts is the number of calls and that arrays are contiguous: both
+    multiplications of a round are one operation, the two halves change places in every round
+    instead of being crossed, and the odd half is kept with its first row repeated at its end, so
+    that its other order is a slice.
+    """
+    m = even.shape[1]
+    constants = np.repeat(_constants(key), m, axis=1)
+    kept = np.concatenate([odd.ravel(), odd[0]])
+    this, crossed, start, end = kept[: 2 * m], kept[m:], kept[:m], kept[2 * m :]
+    even = even.ravel()
+    product = np.empty_like(even)
+    low = np.full(1, _LOW, np.uint64)
+    for t in range(_ROUNDS):
+        np.multiply(even, constants[_ROUNDS + t % 2], out=product)
+        np.right_shift(product, _HALF, out=even)
+        np.bitwise_xor(even, crossed, out=even)
+        np.bitwise_xor(even, constants[t], out=even)
+        np.bitwise_and(product, low, out=this)
+        end[:] = start
+    result = np.empty((4, m), np.uint64)
+    result[0::2], result[1::2] = even.reshape(2, m), this.reshape(2, m)
+    return result
+
+
+Words = Any  # (words, n) int64, a numpy array on the CPU and a tensor elsewhere
 
 
 class Rng:
@@ -88,41 +117,62 @@ class Rng:
         self.index, self.epoch = batch.index, batch.epoch
         self._key = key_of(seed, name)
         self._block = 0
-        self._spare: list[Tensor] = []  # words drawn and not used yet
+        self._spare: Words = None  # (words, n): drawn and not used yet
+
+    def every_epoch(self) -> "Rng":
+        """Draws that are the same in every epoch, for what a sample keeps for good."""
+        same = copy(self)
+        same.epoch, same._block, same._spare = 0, 0, None
+        return same
 
     def words(self, count: int) -> Int[Tensor, "n count"]:
         """`count` independent integers in 0 .. 2**32 - 1 per sample, as int64."""
-        missing = count - len(self._spare)
-        if missing > 0:
-            self._spare += self._more(-(-missing // 4))
-        taken, self._spare = self._spare[:count], self._spare[count:]
-        return torch.stack(taken, dim=1) if taken else self.index.new_empty(len(self.index), 0)
+        return _tensor(self._taken(count)).t()
 
-    def _more(self, blocks: int) -> list[Tensor]:
-        n, device = len(self.index), self.index.device
-        block = torch.arange(self._block, self._block + blocks, device=device)
+    def _taken(self, count: int) -> Words:
+        """The next words (count, n): on the CPU still numpy's, whose calls cost a tenth."""
+        known = self._spare
+        missing = count - (0 if known is None else len(known))
+        if known is None or missing > 0:
+            more = self._more(-(-missing // 4))
+            known = more if known is None or not len(known) else _stacked(known, more)
+        self._spare = known[count:]
+        return known[:count]
+
+    def _more(self, blocks: int) -> Words:
+        n, device, first = len(self.index), self.index.device, self._block
         self._block += blocks
+        if device.type == "cpu":
+            index = self.index.numpy().astype(np.uint64)
+            even, odd = np.empty((2, 2, blocks, n), np.uint64)
+            np.bitwise_and(index, _LOW, out=even[0])
+            odd[0] = self.epoch & _LOW
+            even[1] = np.arange(first, self._block)[:, None]
+            np.right_shift(index, 32, out=odd[1])
+            drawn = _philox_cpu(even.reshape(2, -1), odd.reshape(2, -1), self._key).view(np.int64)
+            return drawn if blocks == 1 else _by_block(drawn.reshape(4, blocks, n))
+        block = torch.arange(first, self._block, device=device)
         counter = torch.empty((4, blocks, n), dtype=torch.int64, device=device)
         counter[0], counter[1] = self.index & _LOW, self.epoch & _LOW
         counter[2], counter[3] = block[:, None], self.index >> 32 & _LOW
-        drawn = philox(counter.view(4, -1), self._key).view(4, blocks, n)
-        return list(drawn.transpose(0, 1).reshape(-1, n))
+        words = philox(counter.view(4, -1), self._key)
+        return words.view(4, blocks, n).transpose(0, 1).reshape(-1, n)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> Float[Tensor, " n"]:
         """One number per sample, uniform in [low, high), with 24 random bits."""
-        return self.uniforms(1)[:, 0] * (high - low) + low
+        return _tensor(_uniform(self._taken(1)[0]) * (high - low) + low)
 
     def uniforms(self, count: int) -> Float[Tensor, "n count"]:
         """`count` numbers per sample, uniform in [0, 1)."""
-        return (self.words(count) >> 8).float() * 2.0**-24
+        return _tensor(_uniform(self._taken(count))).t()
 
     def integers(self, low: int, high: int) -> Int[Tensor, " n"]:
         """One integer per sample, uniform in low .. high - 1 (off by less than range / 2**32)."""
-        return ((self.words(1)[:, 0] * (high - low)) >> 32) + low
+        return _tensor(((self._taken(1)[0] * (high - low)) >> 32) + low)
 
     def happens(self, prob: float) -> Bool[Tensor, " n"]:
         """True for a sample with probability `prob`."""
-        return self.uniform() < prob
+        return _tensor(_uniform(self._taken(1)[0]) < prob)
 
     def sign(self) -> Float[Tensor, " n"]:
         """-1 or +1 per sample."""
@@ -171,6 +221,25 @@ class Rng:
         partner = torch.empty_like(order)
         partner[order] = order.roll(-1)
         return partner
+
+
+def _tensor(values: Any) -> Tensor:
+    tensor: Tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+    return tensor
+
+
+def _uniform(words: Any) -> Any:
+    """Words to float32 in [0, 1), by their upper 24 bits: exact, so numpy's and torch's agree."""
+    high = words >> 8
+    return (high.float() if isinstance(high, Tensor) else high.astype(np.float32)) * 2.0**-24
+
+
+def _stacked(a: Any, b: Any) -> Words:
+    return torch.cat([a, b]) if isinstance(a, Tensor) else np.concatenate([a, b])
+
+
+def _by_block(words: np.ndarray) -> np.ndarray:
+    return words.transpose(1, 0, 2).reshape(-1, words.shape[2])
 
 
 def permutation(size: int, seed: int, name: str, epoch: int) -> Int[Tensor, " size"]:

@@ -1,0 +1,199 @@
+"""Windows of images: moved and mirrored ones are copied, scaled ones resampled.
+
+The copy is the fastest there is without a kernel of one's own: the padded images are seen as all
+their windows of one row's length, overlapping in memory, and whole rows are picked from these.
+Scaling filters as Pillow and torchvision do: a triangle as wide as a result's pixel in the source
+(antialiasing when shrinking), cut off at the edge of the window.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from goodfit.augment import by_sample
+from goodfit.augment._warp import Border, matrix
+from goodfit.batch import Images
+from goodfit.errors import RecipeError
+
+Kind = Literal["flip", "shift", "scale"]
+
+
+class Box(NamedTuple):
+    """A window of every image, in pixels, and the size at which it is shown.
+
+    kind: what may happen: "flip" mirrors whole images; "shift" moves by whole pixels, at most
+        `reach` beyond the edge, and may mirror; "scale" resamples windows inside the image.
+    """
+
+    top: Shaped[Tensor, " n"]
+    left: Shaped[Tensor, " n"]
+    height: Shaped[Tensor, " n"]
+    width: Shaped[Tensor, " n"]
+    mirrored: Bool[Tensor, " n"] | None  # left and right exchanged, inside the window
+    size: tuple[int, int]
+    kind: Kind
+    reach: tuple[int, int] = (0, 0)
+    antialias: bool = True
+
+    def then(self, second: "Box") -> "Box | None":
+        """This box, then another one in its result; None if one box cannot say it."""
+        if second.kind == "flip":
+            return self._replace(mirrored=_either(self.mirrored, second.mirrored))
+        if self.kind == "scale":
+            return None
+        left = second.left
+        if self.mirrored is not None:
+            left = torch.where(self.mirrored, self.width - left - second.width, left)
+        return second._replace(
+            top=self.top + second.top,
+            left=self.left + left,
+            mirrored=_either(self.mirrored, second.mirrored),
+            reach=(self.reach[0] + second.reach[0], self.reach[1] + second.reach[1]),
+        )
+
+
+def _either(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a ^ b
+
+
+def flip_box(mirrored: Bool[Tensor, " n"], size: tuple[int, int]) -> Box:
+    """Whole images, mirrored where said."""
+    zero = torch.zeros_like(mirrored, dtype=torch.int64)
+    return Box(zero, zero, zero + size[0], zero + size[1], mirrored, size, "flip")
+
+
+def shift_box(top: Tensor, left: Tensor, size: tuple[int, int], reach: tuple[int, int]) -> Box:
+    """Windows of `size` pixels whose corner is at (top, left)."""
+    height, width = (torch.full_like(top, side) for side in size)
+    return Box(top, left, height, width, None, size, "shift", reach)
+
+
+def matrix_of(box: Box) -> Float[Tensor, "n 3 3"]:
+    """The box as a map of the plane: a result's pixel to its place in the source."""
+    down, right = box.height / box.size[0], box.width / box.size[1]
+    left = box.left.to(right.dtype)
+    if box.mirrored is not None:
+        left = torch.where(box.mirrored, left + box.width, left)
+        right = torch.where(box.mirrored, -right, right)
+    return matrix(xx=right, x=left, yy=down, y=box.top.to(down.dtype))
+
+
+def boxed(images: Images, box: Box, border: Border) -> Images:
+    """The box of every image. The dtype stays: bytes are copied, or resampled and rounded."""
+    if box.kind == "flip":
+        if box.mirrored is None:
+            return images
+        return by_sample(box.mirrored, images.flip(-1), images)
+    if box.kind == "shift":
+        return _shifted(images, box, border)
+    return _scaled(images, box)
+
+
+def _shifted(images: Images, box: Box, border: Border) -> Images:
+    n, c = images.shape[:2]
+    rows, columns = box.size
+    known = padded(images, box.reach, border)
+    high, wide = known.shape[-2:]
+    start = box.left + box.reach[1]
+    image = torch.arange(n, device=images.device)
+    if box.mirrored is not None:  # mirrored windows are windows of the mirrored images
+        known = torch.cat([known, known.flip(-1)])
+        start = torch.where(box.mirrored, wide - columns - start, start)
+        image = torch.where(box.mirrored, image + n, image)
+    row = (box.top + box.reach[0])[:, None] + torch.arange(rows, device=images.device)
+    first = (image * (c * high))[:, None] + row  # (n, rows): row of channel 0 in the stack
+    channel = torch.arange(0, c * high, high, device=images.device)
+    index = (first[:, None] + channel[:, None]) * wide + start[:, None, None]
+    known = known.contiguous()
+    windows = known.as_strided((known.numel() - columns + 1, columns), (1, 1))
+    return windows.index_select(0, index.view(-1)).view(n, c, rows, columns)
+
+
+def padded(images: Images, reach: tuple[int, int], border: Border) -> Images:
+    """The images with `reach` more rows and columns on every side."""
+    down, right = reach
+    if not (down or right):
+        return images
+    h, w = images.shape[-2:]
+    if border == "zeros":
+        return F.pad(images, (right, right, down, down))
+    if border == "reflect" and (down >= h or right >= w):
+        raise RecipeError(
+            "a reflecting border must be narrower than the image",
+            border=f"{down} rows, {right} columns",
+            image=f"{h} x {w} pixels",
+            fix="reach less far, or write border = 'zeros' or 'edge'",
+        )
+    for dim, r in ((-1, right), (-2, down)):
+        if r:
+            side = images.shape[dim]
+            if border == "reflect":
+                before = images.narrow(dim, 1, r).flip(dim)
+                after = images.narrow(dim, side - r - 1, r).flip(dim)
+            else:
+                shape = [*images.shape]
+                shape[dim] = r
+                before = images.narrow(dim, 0, 1).expand(shape)
+                after = images.narrow(dim, side - 1, 1).expand(shape)
+            images = torch.cat([before, images, after], dim)
+    return images
+
+
+def _scaled(images: Images, box: Box) -> Images:
+    kept, (h, w), (rows, columns) = images.dtype, images.shape[-2:], box.size
+    source = images if images.is_floating_point() else images.float()
+    if rows >= h and columns >= w:  # nothing can shrink: two taps will do
+        result = _magnified(source, box)
+    else:
+        down = _weights(box.top, box.height, rows, h, box.antialias).to(source.dtype)[:, None]
+        right = _weights(box.left, box.width, columns, w, box.antialias).to(source.dtype)
+        if box.mirrored is not None:
+            right = torch.where(box.mirrored[:, None, None], right.flip(1), right)
+        right = right.mT[:, None]
+        if rows * w * (h + columns) <= h * columns * (w + rows):
+            result = torch.matmul(torch.matmul(down, source), right)
+        else:
+            result = torch.matmul(down, torch.matmul(source, right))
+    return result if kept.is_floating_point else result.round_().clamp_(0, 255).to(kept)
+
+
+def _magnified(source: Images, box: Box) -> Images:
+    x = _centers(box.left, box.width, box.size[1])
+    y = _centers(box.top, box.height, box.size[0])
+    if box.mirrored is not None:
+        x = torch.where(box.mirrored[:, None], x.flip(1), x)
+    x = x * (2 / source.shape[-1]) - 1
+    y = y * (2 / source.shape[-2]) - 1
+    grid = torch.stack(
+        [x[:, None].expand(-1, *box.size), y[:, :, None].expand(-1, *box.size)], dim=1
+    )
+    grid = grid.permute(0, 2, 3, 1).to(source.dtype)
+    return F.grid_sample(source, grid, padding_mode="border", align_corners=False)
+
+
+def _centers(start: Tensor, length: Tensor, size: int) -> Float[Tensor, "n size"]:
+    """Where the results' centers lie in the source, never beyond the window's last centers."""
+    start, length = start.float()[:, None], length.float()[:, None]
+    out = torch.arange(size, device=start.device) + 0.5
+    at = start + out * (length / size)
+    return at.clamp(start + 0.5, (start + length).ceil() - 0.5)
+
+
+def _weights(
+    start: Tensor, length: Tensor, size: int, side: int, antialias: bool
+) -> Float[Tensor, "n size side"]:
+    """How much each of `side` source pixels counts in each of `size` results: a triangle."""
+    at = _centers(start, length, size) if not antialias else None
+    start, length = start.float()[:, None, None], length.float()[:, None, None]
+    source = torch.arange(side, device=start.device) + 0.5
+    if at is not None:
+        weight = (1 - (source - at[:, :, None]).abs()).clamp_min(0)
+        return weight / weight.sum(-1, keepdim=True)
+    step = length / size
+    out = torch.arange(size, device=start.device)[:, None] + 0.5
+    weight = (1 - (source - (start + out * step)).abs() / step.clamp_min(1)).clamp_min(0)
+    weight = weight * ((source > start) & (source < (start + length).ceil()))
+    return weight / weight.sum(-1, keepdim=True)

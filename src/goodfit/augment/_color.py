@@ -1,0 +1,130 @@
+"""The base of photometric augmentations: one affine map of the colors per image.
+
+    f(x, z) = M x + b   for every pixel x, a vector of c channels; (M | b) is (n, c, c + 1)
+
+Maps of neighbors are multiplied, so a chain of any length costs one pass over the pixels. Values
+are in 0..1 and are clamped to it once, at the end of a chain: results of a chain and of its
+members one by one differ only where a member would have clamped and a later one came back.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from goodfit.augment import Augmentation, Marginal
+from goodfit.batch import Batch, Images
+
+Mean = Float[Tensor, "n c"]
+Colors = Float[Tensor, "n c c+1"]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
+
+
+class Photometric(Augmentation):
+    """Base of augmentations that change colors, each pixel by itself: they say how in `colors`."""
+
+    marginal: ClassVar[Marginal] = "samples"
+    needs_mean: ClassVar[bool] = False  # of the image, to change it around
+
+    def colors(self, z: Any, mean: Mean) -> Colors:
+        """The map of the colors, for images whose mean color is `mean`."""
+        raise NotImplementedError
+
+    def given(self, batch: Batch, z: Any) -> Batch:
+        colors = self.colors(z, mean_color(batch.images, self.needs_mean))
+        return batch._replace(images=recolored(batch.images, colors))
+
+
+def mean_color(images: Images, needed: bool = True) -> Mean:
+    """The mean color of every image, in 0..1; zeros when it is not needed."""
+    n, c = images.shape[:2]
+    if not needed:
+        return torch.zeros(n, c, device=images.device)
+    if images.is_floating_point():
+        return images.mean((2, 3)).float()
+    return images.sum((2, 3)) * (1 / 255 / images[0, 0].numel())
+
+
+def recolored(images: Images, colors: Colors) -> Images:
+    """The map of the colors applied to every pixel, as float in 0..1."""
+    n, c, h, w = images.shape
+    linear, shift = colors[:, :, :c], colors[:, :, c:]
+    if not images.is_floating_point():
+        images, linear = images.float(), linear * (1 / 255)
+    flat = images.reshape(n, c, h * w)
+    if c == 1:
+        result = flat * linear.to(flat.dtype) + shift.to(flat.dtype)
+    else:
+        result = torch.baddbmm(shift.to(flat.dtype), linear.to(flat.dtype), flat)
+    return result.clamp_(0, 1).view(n, c, h, w)
+
+
+def then(first: Colors, second: Colors) -> Colors:
+    """The map of `first`, then `second`."""
+    c = first.shape[1]
+    linear = second[:, :, :c] @ first
+    return torch.cat([linear[:, :, :c], linear[:, :, c:] + second[:, :, c:]], dim=2)
+
+
+def mapped(colors: Colors, mean: Mean) -> Mean:
+    """The mean color after a map of the colors."""
+    return (colors[:, :, :-1] @ mean[:, :, None] + colors[:, :, -1:])[:, :, 0]
+
+
+def map_of(linear: Tensor, shift: Tensor | None = None) -> Colors:
+    """The map with a linear part (n, c, c) and a shift (n, c), zero if none."""
+    shift = linear.new_zeros(linear.shape[:2]) if shift is None else shift
+    return torch.cat([linear, shift[:, :, None]], dim=2)
+
+
+def gray_weights(channels: int, device: torch.device) -> Float[Tensor, " c"]:
+    """How much each channel counts in the gray of a pixel: luma for RGB (and alpha: nothing)."""
+    if channels < 3:
+        return torch.full((channels,), 1 / channels, device=device)
+    return torch.tensor(LUMA + (0.0,) * (channels - 3), device=device)
+
+
+def brightened(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
+    """x → factor · x."""
+    return map_of(torch.eye(mean.shape[1], device=mean.device) * factor[:, None, None])
+
+
+def contrasted(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
+    """x → factor · x + (1 - factor) · g, g the mean gray of the image."""
+    gray = mean @ gray_weights(mean.shape[1], mean.device)
+    shift = ((1 - factor) * gray)[:, None].expand_as(mean)
+    return map_of(torch.eye(mean.shape[1], device=mean.device) * factor[:, None, None], shift)
+
+
+def saturated(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
+    """x → factor · x + (1 - factor) · gray(x), for the first three channels."""
+    c = mean.shape[1]
+    whole = torch.eye(c, device=mean.device)
+    if c < 3:
+        return map_of(whole.expand(len(mean), c, c))
+    color = (torch.arange(c, device=mean.device) < 3).float()
+    gray = color[:, None] * gray_weights(c, mean.device)  # gray into every color channel
+    rest = torch.diag(1 - color)
+    return map_of(factor[:, None, None] * (whole - rest - gray) + gray + rest)
+
+
+def hue_turned(turns: Float[Tensor, " n"], mean: Mean) -> Colors:
+    """Colors turned around the gray axis (Rodrigues), for the first three channels."""
+    c = mean.shape[1]
+    whole = torch.eye(c, device=mean.device)
+    if c < 3:
+        return map_of(whole.expand(len(mean), c, c))
+    thirds, cross, rest = (whole.new_zeros(c, c) for _ in "abc")
+    thirds[:3, :3] = 1 / 3
+    cross[:3, :3] = whole.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
+    rest[3:, 3:] = whole[3:, 3:]
+    angle = (turns * (2 * torch.pi))[:, None, None]
+    cos, sin = angle.cos(), angle.sin()
+    return map_of(cos * (whole - rest - thirds) + thirds + sin * cross + rest)
+
+
+def around_one(strength: float, u: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """A factor uniform in [max(0, 1 - strength), 1 + strength), from u uniform in [0, 1)."""
+    low = max(0.0, 1 - strength)
+    return low + (1 + strength - low) * u

@@ -1,0 +1,104 @@
+"""Show a random part of the image at a fixed size: the random resized crop.
+
+    f(x, z) = window z of x, resized;   its area ~ U(area), log(width / height) ~ U(log ratio)
+
+Ten windows are tried per image; the first that fits is taken, else the largest one in the middle
+with a ratio in range. The window's place is uniform. The aspect changes: for crops that keep it,
+take scale-jitter. When shrinking, a filter as wide as the shrinking (antialias) keeps fine texture
+from turning into noise.
+
+At test time the middle of the image is shown at the same size, uncut on its shorter side; `views =
+"samples"` averages random windows. Not where size or the whole outline decides the class.
+
+Source: Szegedy et al. 2014, arXiv:1409.4842 §6. Lecture: Data Augmentation, Random Crops and
+Scales.
+"""
+
+from math import log
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from goodfit.augment import View
+from goodfit.augment._box import Box
+from goodfit.augment._geometry import Geometric, Size
+from goodfit.augment._settings import FractionRange, PositiveRange, Side, rows_columns
+from goodfit.batch import Batch
+from goodfit.errors import RecipeError
+from goodfit.rand import Rng
+
+_TRIES = 10
+
+
+class Window(NamedTuple):
+    """A part of every image, in pixels."""
+
+    top: Int[Tensor, " n"]
+    left: Int[Tensor, " n"]
+    height: Int[Tensor, " n"]
+    width: Int[Tensor, " n"]
+
+
+class RandomCrop(Geometric):
+    area: FractionRange = (0.08, 1.0)  # of the image
+    ratio: PositiveRange = (3 / 4, 4 / 3)  # width over height
+    size: Side | None = None  # of the result; the image's own if None
+    antialias: bool = True
+
+    def model_post_init(self, context: object) -> None:
+        if self.area[1] == 0:
+            raise RecipeError(
+                "random-crop: windows have no area",
+                area=str(self.area),
+                fix="write area = [0.08, 1]",
+            )
+
+    def draw(self, batch: Batch, rng: Rng) -> Window:
+        h, w = batch.images.shape[-2:]
+        u = rng.uniforms(2 * _TRIES + 2)
+        area = (self.area[0] + (self.area[1] - self.area[0]) * u[:, :_TRIES]) * (h * w)
+        low, high = log(self.ratio[0]), log(self.ratio[1])
+        root = (0.5 * (low + (high - low) * u[:, _TRIES : 2 * _TRIES])).exp()  # √ratio
+        height, width = _fitting(area.sqrt() / root, area.sqrt() * root, self._widest(h, w), (h, w))
+        top = (u[:, -2] * (h - height + 1)).long()
+        left = (u[:, -1] * (w - width + 1)).long()
+        return Window(top, left, height, width)
+
+    def only(self, batch: Batch, z: Window, applied: Tensor) -> Window:
+        h, w = batch.images.shape[-2:]
+        return Window(*(torch.where(applied, a, b) for a, b in zip(z, (0, 0, h, w), strict=True)))
+
+    def placed(self, z: Window, size: Size) -> Box:
+        shown = rows_columns(self.size, size)
+        return Box(*z, mirrored=None, size=shown, kind="scale", antialias=self.antialias)
+
+    def views(self, batch: Batch) -> list[View]:
+        h, w = batch.images.shape[-2:]
+        rows, columns = rows_columns(self.size, (h, w))
+        scale = min(h / rows, w / columns)  # the largest window of the result's shape
+        height, width = round(rows * scale), round(columns * scale)
+        middle = ((h - height) // 2, (w - width) // 2, height, width)
+        z = Window(*(torch.full_like(batch.index, number) for number in middle))
+        return [(1.0, self.given(batch, z))]
+
+    def _widest(self, h: int, w: int) -> Size:
+        """The largest window with a ratio in range."""
+        low, high = self.ratio
+        if w / h < low:
+            return max(1, round(w / low)), w
+        if w / h > high:
+            return h, max(1, round(h * high))
+        return h, w
+
+
+def _fitting(high: Tensor, wide: Tensor, widest: Size, image: Size) -> tuple[Tensor, Tensor]:
+    """The first of the windows (n, tries) that fits into the image, else the widest."""
+    high, wide = high.round().long(), wide.round().long()
+    fits = (high >= 1) & (high <= image[0]) & (wide >= 1) & (wide <= image[1])
+    first = fits.int().argmax(dim=1, keepdim=True)
+    some = fits.any(dim=1)
+    height = torch.where(some, high.gather(1, first)[:, 0], widest[0])
+    width = torch.where(some, wide.gather(1, first)[:, 0], widest[1])
+    return height, width
