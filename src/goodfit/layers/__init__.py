@@ -1,1 +1,1 @@
-"""Layers: ordinary modules, the random ones with an explicit z, and ways to put them into any net."""
+"""Layers: ordinary modules, the random ones with an explicit z, and ways to put them into a net."""

@@ -1,10 +1,13 @@
-"""The base of random layers, and of the ingredients that put layers into a model."""
+"""The bases of random layers, of activations and of whatever else is put into a model."""
 
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from goodfit.errors import RecipeError
 from goodfit.ingredient import Ingredient
+from goodfit.layers._swap import swap
 
 
 class StochasticLayer(nn.Module):
@@ -15,7 +18,7 @@ class StochasticLayer(nn.Module):
     """
 
     def draw(self, x: Tensor) -> Any:
-        """z for this input, from torch's global generator."""
+        """z for this input, from torch's global generator of its device."""
         raise NotImplementedError
 
     def given(self, x: Tensor, z: Any) -> Tensor:
@@ -28,6 +31,27 @@ class StochasticLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.given(x, self.draw(x)) if self.training else self.expect(x)
+
+
+def checked_prob(layer: str, prob: float) -> float:
+    """`prob` as the probability to drop, at least 0 and below 1. Raises RecipeError."""
+    if not 0 <= prob < 1:
+        raise RecipeError(
+            f"{layer} cannot have prob = {prob!r}",
+            wanted="a probability to drop of at least 0 and below 1",
+            fix="choose another value for `prob`; it says how much is dropped, not kept",
+        )
+    return float(prob)
+
+
+def kept(x: Tensor, prob: float) -> Tensor:
+    """A mask like `x`, each value true with probability 1 - prob.
+
+    On the CPU by comparing uniform numbers, which takes a fifth of the time of bernoulli_.
+    """
+    if x.device.type == "cpu":
+        return torch.rand_like(x, dtype=torch.float32) >= prob
+    return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - prob)
 
 
 class Changed(NamedTuple):
@@ -52,3 +76,20 @@ class Insertion(Ingredient):
 
     def __call__(self, model: nn.Module) -> Changed:
         raise NotImplementedError
+
+
+class Activation(Insertion):
+    """Base of the activations: `module()` builds one, a call swaps all hidden ones of a model.
+
+    Gates (the sigmoid of squeeze-and-excitation), the model's output and nonlinearities that
+    are called as functions are left alone and reported.
+    """
+
+    noun: ClassVar[str] = "activation"
+
+    def module(self) -> nn.Module:
+        """A new module that computes this activation."""
+        raise NotImplementedError
+
+    def __call__(self, model: nn.Module) -> Changed:
+        return Changed(*swap(model, self.module))
