@@ -32,6 +32,11 @@ class Group(NamedTuple):
         return f"{'all layers' if self.layer is None else f'layer {self.layer}'}, {self.why}"
 
     @property
+    def are_weights(self) -> bool:
+        """Whether these are matrices and filters, not norms, biases and other vectors."""
+        return self.why.startswith("weights")
+
+    @property
     def numbers(self) -> int:
         return sum(p.numel() for p in self.parameters)
 
@@ -42,6 +47,7 @@ class Group(NamedTuple):
             "lr": self.lr,
             "weight_decay": self.weight_decay,
             "name": self.title,
+            "are_weights": self.are_weights,
         }
 
 
@@ -139,8 +145,8 @@ def grouped(
     for full, module, name, parameter in named_owners(model):
         if not parameter.requires_grad:
             continue
-        why = "" if decay_all else undecayed(module, name, parameter)
-        why = why or ("spared by the model" if full in spared and not decay_all else "weights")
+        why = undecayed(module, name, parameter)
+        why = why or ("spared by the model" if full in spared else "weights")
         layer = layers[full] if layer_decay < 1 else last
         of_head = head_lr != 1 and (full == head or full.startswith(f"{head}."))
         cells.setdefault((layer, why, of_head), []).append((full, parameter))
@@ -156,7 +162,7 @@ def grouped(
             tuple(name for name, _ in found),
             tuple(p for _, p in found),
             lr * layer_decay ** (last - layer) * (head_lr if of_head else 1),
-            weight_decay if why == "weights" else 0.0,
+            weight_decay if decay_all or why == "weights" else 0.0,
             layer if layer_decay < 1 else None,
             f"{why} of the head" if of_head else why,
         )
