@@ -208,7 +208,7 @@ class Rng:
         log_v = v.clamp_min(1e-300).log()
         holds = (v > 0) & (u[:, 1:].log() < 0.5 * x**2 + d - d * v + d * log_v)
         first = holds.int().argmax(dim=1, keepdim=True)
-        result = log_v.gather(1, first)[:, 0] + float(np.log(d))
+        result: Tensor = log_v.gather(1, first)[:, 0] + float(np.log(d))
         return result + u[:, 0].log() / shape if shape < 1 else result
 
     def partners(self) -> Int[Tensor, " n"]:

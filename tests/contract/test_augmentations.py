@@ -80,14 +80,13 @@ def test_the_input_is_left_alone(change, dtype):
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_given_draw_compiles_to_one_graph(change, dtype):
-    batch = make_batch(dtype=dtype)
+def test_a_given_draw_compiles_to_one_graph(change):
+    batch = make_batch(dtype=torch.uint8)
     z = change.draw(batch, Rng(0, "test", batch))
     torch._dynamo.reset()
     compiled = torch.compile(change.given, backend="eager", fullgraph=True)
-    level = 1.01 if dtype == torch.uint8 else 1e-5  # rounding may fall to either side
     expected = change.given(batch, z).images
+    level = 1.01 if expected.dtype == torch.uint8 else 1e-5  # rounding may fall to either side
     torch.testing.assert_close(
         compiled(batch, z).images.float(), expected.float(), atol=level, rtol=0
     )
@@ -102,8 +101,7 @@ def test_its_page_tells_what_testing_does(change):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize(("n", "channels"), [(1, 1), (1, 2), (1, 4), (5, 3)])
 def test_channels_types_and_batch_sizes(kind, dtype, channels, n):
     change, batch = make(kind, channels), make_batch(n, channels, dtype)
     result = change(batch, Rng(0, "test", batch))

@@ -8,6 +8,7 @@ maps from the result to the source, neighbors compose before any pixel is touche
 
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -96,3 +97,14 @@ def shrinks(box: Box, size: Size) -> float:
 
 def _warp(place: Box | Warp) -> Warp:
     return Warp((matrix_of(place),), place.size) if isinstance(place, Box) else place
+
+
+def fitting(high: Tensor, wide: Tensor, widest: Size, image: Size) -> tuple[Tensor, Tensor]:
+    """The first of the windows (n, tries) that fits into the image, else the widest."""
+    high, wide = high.round().long(), wide.round().long()
+    fits = (high >= 1) & (high <= image[0]) & (wide >= 1) & (wide <= image[1])
+    first = fits.int().argmax(dim=1, keepdim=True)
+    some = fits.any(dim=1)
+    height = torch.where(some, high.gather(1, first)[:, 0], widest[0])
+    width = torch.where(some, wide.gather(1, first)[:, 0], widest[1])
+    return height, width

@@ -9,8 +9,8 @@ to 0..1 once, at the end. The hue is a rotation, not HSV's shift, which is not a
 thirds of a turn and keep grays. Gray is luma (BT.601) for RGB, the mean for one or two channels.
 Images of one or two channels have no saturation and no hue; a fourth channel keeps its own.
 
-At test time the image is used as it is; `views = "samples"` averages random colors. Not where
-color decides the class.
+At test time the image is used as it is, or random colors are averaged. Not where color decides the
+class.
 
 Source: Krizhevsky et al. 2012, Howard 2013, arXiv:1312.5402. Lecture: Data Augmentation, Color
 Jitter.

@@ -2,8 +2,8 @@
 
     f(x, z) = window of the padded x whose corner is z;   z uniform over all corners
 
-At test time the image stands as it is, in the middle of the windows; `views = "samples"` averages
-random windows. Made for small images (4 pixels for 32); for photographs take random-crop.
+At test time the image stands as it is, in the middle of the windows, or random windows are
+averaged. Made for small images (4 pixels for 32); for photographs take random-crop.
 
 Source: Lee et al. 2015, arXiv:1409.5185; zeros there, reflected pixels in Zagoruyko & Komodakis
 2016, arXiv:1605.07146. Lecture: Data Augmentation, Random Crops.

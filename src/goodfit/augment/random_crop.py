@@ -7,8 +7,8 @@ with a ratio in range. The window's place is uniform. The aspect changes: for cr
 take scale-jitter. When shrinking, a filter as wide as the shrinking (antialias) keeps fine texture
 from turning into noise.
 
-At test time the middle of the image is shown at the same size, uncut on its shorter side; `views =
-"samples"` averages random windows. Not where size or the whole outline decides the class.
+At test time the middle of the image is shown at the same size, uncut on its shorter side, or random
+windows are averaged. Not where size or the whole outline decides the class.
 
 Source: Szegedy et al. 2014, arXiv:1409.4842 §6. Lecture: Data Augmentation, Random Crops and
 Scales.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from goodfit.augment import View
 from goodfit.augment._box import Box
-from goodfit.augment._geometry import Geometric, Size
+from goodfit.augment._geometry import Geometric, Size, fitting
 from goodfit.augment._settings import FractionRange, PositiveRange, Side, rows_columns
 from goodfit.batch import Batch
 from goodfit.errors import RecipeError
@@ -61,7 +61,7 @@ class RandomCrop(Geometric):
         area = (self.area[0] + (self.area[1] - self.area[0]) * u[:, :_TRIES]) * (h * w)
         low, high = log(self.ratio[0]), log(self.ratio[1])
         root = (0.5 * (low + (high - low) * u[:, _TRIES : 2 * _TRIES])).exp()  # √ratio
-        height, width = _fitting(area.sqrt() / root, area.sqrt() * root, self._widest(h, w), (h, w))
+        height, width = fitting(area.sqrt() / root, area.sqrt() * root, self._widest(h, w), (h, w))
         top = (u[:, -2] * (h - height + 1)).long()
         left = (u[:, -1] * (w - width + 1)).long()
         return Window(top, left, height, width)
@@ -91,14 +91,3 @@ class RandomCrop(Geometric):
         if w / h > high:
             return h, max(1, round(h * high))
         return h, w
-
-
-def _fitting(high: Tensor, wide: Tensor, widest: Size, image: Size) -> tuple[Tensor, Tensor]:
-    """The first of the windows (n, tries) that fits into the image, else the widest."""
-    high, wide = high.round().long(), wide.round().long()
-    fits = (high >= 1) & (high <= image[0]) & (wide >= 1) & (wide <= image[1])
-    first = fits.int().argmax(dim=1, keepdim=True)
-    some = fits.any(dim=1)
-    height = torch.where(some, high.gather(1, first)[:, 0], widest[0])
-    width = torch.where(some, wide.gather(1, first)[:, 0], widest[1])
-    return height, width

@@ -1,0 +1,34 @@
+"""Make colors stronger or grayer.
+
+    f(x, z) = z x + (1 - z) gray(x), clamped to 0..1;   gray is luma (BT.601)
+
+z ~ U(max(0, 1 - strength), 1 + strength). Images of one or two channels have no saturation and stay
+as they are; a fourth channel keeps its own.
+
+At test time the image is used as it is, or random draws are averaged. Not where color decides the
+class.
+
+Source: Howard 2013, arXiv:1312.5402. Lecture: Data Augmentation, Color Jitter.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from goodfit.augment._color import Colors, Mean, Photometric, around_one, saturated
+from goodfit.batch import Batch
+from goodfit.ingredient import NonNegative
+from goodfit.rand import Rng
+
+
+class Saturation(Photometric):
+    strength: NonNegative = 0.4
+
+    def draw(self, batch: Batch, rng: Rng) -> Float[Tensor, " n"]:
+        return around_one(self.strength, rng.uniform())
+
+    def only(self, batch: Batch, z: Tensor, applied: Tensor) -> Float[Tensor, " n"]:
+        return torch.where(applied, z, 1.0)
+
+    def colors(self, z: Float[Tensor, " n"], mean: Mean) -> Colors:
+        return saturated(z, mean)
