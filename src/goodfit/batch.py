@@ -38,7 +38,9 @@ class Batch(NamedTuple):
     epoch: int = 0
     parts: tuple[Part, ...] = ()
 
-    def mixed(self, images: Images, weight: Float[Tensor, " n"], partner: Int[Tensor, " n"]) -> "Batch":
+    def mixed(
+        self, images: Images, weight: Float[Tensor, " n"], partner: Int[Tensor, " n"]
+    ) -> "Batch":
         """`images` as the blend of each sample (share `weight`) with its `partner` in the batch.
 
         Works on batches that were mixed before: the parts multiply out.
@@ -53,7 +55,9 @@ class Batch(NamedTuple):
         """The same batch on another device."""
         parts = tuple(Part(p.weight.to(device), p.targets.to(device)) for p in self.parts)
         images, targets = self.images.to(device, non_blocking=True), self.targets.to(device)
-        return self._replace(images=images, targets=targets, index=self.index.to(device), parts=parts)
+        return self._replace(
+            images=images, targets=targets, index=self.index.to(device), parts=parts
+        )
 
 
 def as_float(images: Images) -> Float[Tensor, "n c h w"]:

@@ -1,9 +1,9 @@
 """Every error and finding of goodfit in the same four parts: what, at, what was seen, fix.
 
-    RecipeError: no augmentation is called 'cutuot'
-      at      augment[0] in recipe.toml
-      known   cutout, flip, mixup
-      fix     write 'cutout'
+RecipeError: no augmentation is called 'cutuot'
+  at      augment[0] in recipe.toml
+  known   cutout, flip, mixup
+  fix     write 'cutout'
 """
 
 from typing import Self

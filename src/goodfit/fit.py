@@ -78,7 +78,9 @@ def fit(
         micro = [pipeline(batch) for _, batch in zip(range(accumulate), endless, strict=False)]
         images = sum(len(batch.images) for batch in micro)
 
-        def closure(micro: list[Batch] = micro, images: int = images, number: int = number) -> Tensor:
+        def closure(
+            micro: list[Batch] = micro, images: int = images, number: int = number
+        ) -> Tensor:
             nonlocal norm
             optimizer.zero_grad()
             total = torch.zeros((), device=device)

@@ -50,7 +50,9 @@ class Ingredient(BaseModel):
 
     def replaced(self, **settings: Any) -> Self:
         """A copy with some settings changed, checked like a new one."""
-        return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | settings)
+        return type(self)(
+            **{name: getattr(self, name) for name in self.model_fields_set} | settings
+        )
 
 
 Base = TypeVar("Base", bound=Ingredient)
@@ -146,7 +148,9 @@ def _in_file(base: type[Base], module: str) -> type[Base] | None:
 def _own(base: type[Base], kind: str, folder: Path | None) -> type[Base]:
     place, _, attribute = kind.rpartition(":")
     try:
-        module = own_file(place, folder) if place.endswith(".py") else importlib.import_module(place)
+        module = (
+            own_file(place, folder) if place.endswith(".py") else importlib.import_module(place)
+        )
     except RecipeError:
         raise
     except Exception as error:

@@ -28,7 +28,9 @@ def test_mixing_twice_multiplies_the_parts_out():
 
 
 def test_bytes_become_fractions():
-    assert torch.equal(as_float(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)), torch.tensor([[[[0.0, 1.0]]]]))
+    assert torch.equal(
+        as_float(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)), torch.tensor([[[[0.0, 1.0]]]])
+    )
 
 
 def test_one_number_per_image_broadcasts():

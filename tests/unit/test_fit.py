@@ -23,7 +23,9 @@ def net() -> nn.Module:
 
 def trained(model: nn.Module, data: list[Batch], steps: int, **settings) -> list:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return list(fit(model, data, optimizer=optimizer, loss=F.cross_entropy, steps=steps, **settings))
+    return list(
+        fit(model, data, optimizer=optimizer, loss=F.cross_entropy, steps=steps, **settings)
+    )
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -53,7 +55,9 @@ def test_the_schedule_scales_the_peak_of_every_group():
 def test_accumulated_batches_equal_one_large_batch():
     small, large = net(), net()
     parts = batches(2, 4)
-    whole = Batch(*(torch.cat([getattr(p, f) for p in parts]) for f in ("images", "targets", "index")))
+    whole = Batch(
+        *(torch.cat([getattr(p, f) for p in parts]) for f in ("images", "targets", "index"))
+    )
     trained(small, parts, steps=1, accumulate=2)
     trained(large, [whole], steps=1)
     for a, b in zip(small.parameters(), large.parameters(), strict=True):
@@ -63,7 +67,9 @@ def test_accumulated_batches_equal_one_large_batch():
 def test_accumulated_batches_of_unequal_size_are_weighed_by_their_images():
     small, large = net(), net()
     a, b = batches(1, 5)[0], batches(1, 2)[0]
-    whole = Batch(torch.cat([a.images, b.images]), torch.cat([a.targets, b.targets]), torch.arange(7))
+    whole = Batch(
+        torch.cat([a.images, b.images]), torch.cat([a.targets, b.targets]), torch.arange(7)
+    )
     trained(small, [a, b], steps=1, accumulate=2)
     trained(large, [whole], steps=1)
     for x, y in zip(small.parameters(), large.parameters(), strict=True):
@@ -74,7 +80,13 @@ def test_a_run_in_two_parts_equals_one_run():
     whole, halves = net(), net()
     trained(whole, batches(), steps=6, augment=[Mixup()], schedule=Linear())
     optimizer = torch.optim.SGD(halves.parameters(), lr=0.1, momentum=0.9)
-    settings = {"optimizer": optimizer, "loss": F.cross_entropy, "steps": 6, "augment": [Mixup()], "schedule": Linear()}
+    settings = {
+        "optimizer": optimizer,
+        "loss": F.cross_entropy,
+        "steps": 6,
+        "augment": [Mixup()],
+        "schedule": Linear(),
+    }
     for step in fit(halves, batches(), **settings):
         if step.number == 3:
             break
@@ -86,7 +98,9 @@ def test_clipping_bounds_the_update():
     model = net()
     before = [p.clone() for p in model.parameters()]
     [step] = trained(model, batches(1), steps=1, clip_norm=0.01)
-    moved = sum(((p - q) ** 2).sum() for p, q in zip(model.parameters(), before, strict=True)).sqrt()
+    moved = sum(
+        ((p - q) ** 2).sum() for p, q in zip(model.parameters(), before, strict=True)
+    ).sqrt()
     assert step.grad_norm > 0.01
     assert float(moved) == pytest.approx(0.1 * 0.01, rel=1e-3)
 

@@ -72,9 +72,9 @@ class Display:
             return
         result = run.result
         metrics = Metrics.model_validate(result["metrics"])
-        low, high = metrics.accuracy_interval
+        found = metrics.accuracy
         print(
-            f"accuracy {metrics.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}) "
+            f"accuracy {found.value:.2%} (95% interval {found.low:.2%} to {found.high:.2%}) "
             f"on {metrics.images} {result['split']} images"
         )
         print(f"seconds of training {result['train_seconds']}")
@@ -96,7 +96,9 @@ def show_runs(runs: list[Run]) -> str:
         if not run.finished:
             lines.append(f"{'-':>9}  {'not finished':<17}  {'-':>8}  {run.path}")
             continue
-        low, high = run.result["metrics"]["accuracy_interval"]
-        interval = f"{low:.2%} to {high:.2%}"
-        lines.append(f"{run.accuracy:>9.2%}  {interval:<17}  {run.result['train_seconds']:>8.0f}  {run.path}")
+        found = run.result["metrics"]["accuracy"]
+        interval = f"{found['low']:.2%} to {found['high']:.2%}"
+        lines.append(
+            f"{run.accuracy:>9.2%}  {interval:<17}  {run.result['train_seconds']:>8.0f}  {run.path}"
+        )
     return "\n".join(lines) + "\n"

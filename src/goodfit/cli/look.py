@@ -41,7 +41,9 @@ def list_recipes() -> None:
 
 
 @recipe.command("show", epilog="Example: goodfit recipe show small-fast")
-def show_recipe(name: Annotated[str, typer.Argument(help="A recipe.")], set_: options.Set = None) -> None:
+def show_recipe(
+    name: Annotated[str, typer.Argument(help="A recipe.")], set_: options.Set = None
+) -> None:
     """A recipe with every default spelled out."""
     from goodfit.recipe.read import read, to_toml
 
@@ -96,14 +98,18 @@ def show_augment(
     print(augment_picture(data, recipe, tuple(set_ or ()), out, images))
 
 
-def explain(name: Annotated[str, typer.Argument(help="An ingredient, a rule or a recipe.")]) -> None:
+def explain(
+    name: Annotated[str, typer.Argument(help="An ingredient, a rule or a recipe.")],
+) -> None:
     """What an ingredient or a rule is, what testing does, when not to use it, and its source."""
     from goodfit.run.show import page_of
 
     print(page_of(name))
 
 
-def runs(folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs")) -> None:
+def runs(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
+) -> None:
     """A table of runs, best first."""
     from goodfit.cli.display import show_runs
     from goodfit.run.load import all_runs
@@ -127,14 +133,18 @@ def audit(
 
 
 def check(
-    what: Annotated[str | None, typer.Argument(help="A recipe, a run, data, or my_module.py:make.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="A recipe, a run, data, or my_module.py:make.")
+    ] = None,
     data: Annotated[str | None, typer.Argument(help="Data, when it is a recipe.")] = None,
     select: Annotated[list[str] | None, typer.Option(help="Only these rules.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Not these rules.")] = None,
     explain: Annotated[str | None, typer.Option(help="Explain a rule and stop.")] = None,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.text,
     out: Annotated[Path | None, typer.Option(help="File for the report, with html.")] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Write a patched recipe and check it again.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write a patched recipe and check it again.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     device: options.Device = None,
 ) -> None:

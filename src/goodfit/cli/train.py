@@ -25,11 +25,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="A folder by class, a CSV file, an .npz file, or a set's name.")],
+    data: Annotated[
+        str, typer.Argument(help="A folder by class, a CSV file, an .npz file, or a set's name.")
+    ],
     recipe: options.Recipe = None,
     set_: options.Set = None,
     epochs: Annotated[float | None, typer.Option(help="How often to go through the data.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Minutes to train; sets the epochs.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes to train; sets the epochs.")
+    ] = None,
     batch_size: Annotated[str | None, typer.Option(help="Images per update, or `auto`.")] = None,
     weights: Annotated[
         str | None, typer.Option("--from", help="Pretrained weights: a timm name or a local file.")
@@ -46,7 +50,7 @@ def train(
     With no options it picks the shipped recipe that fits the data, and says why.
     """
     from goodfit.cli.display import Display
-    from goodfit.run.start import describe, open_data, prepare, start
+    from goodfit.run.start import describe, prepare, start
 
     changes = list(set_ or [])
     for key, value in {
@@ -57,16 +61,15 @@ def train(
     }.items():
         changes += [] if value is None else [f"{key}={value}"]
     with Display() as display:
-        splits = open_data(data, download=download, seed=seed or 0)
         job = prepare(
-            splits,
+            data,
             recipe,
             changes=tuple(changes),
             weights=weights,
             device=device,
             name=name,
-            data_name=data,
             runs=runs,
+            download=download,
             say=display.say,
             dry=dry_run,
         )
@@ -92,12 +95,16 @@ def resume(
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    data: Annotated[str | None, typer.Argument(help="Other data; the run's own test split by default.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Other data; the run's own test split by default.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
     views: Annotated[
         list[str] | None, typer.Option(help="Views whose average is taken, composed as a product.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Random draws of the augmentation to average.")] = 0,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Random draws of the augmentation to average.")
+    ] = 0,
     weights: Annotated[str, typer.Option(help="last or best.")] = "last",
     device: options.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -128,6 +135,6 @@ def predict(
     rows, skipped = Run(run).predict(images, top=top, weights=weights, device=device)
     sys.stdout.write(written(rows, format.value))
     for item in skipped:
-        print(f"skipped {item.path}: {item.reason}", file=sys.stderr)
+        print(f"skipped {item.name}: {item.reason}", file=sys.stderr)
     if not rows:
         raise typer.Exit(2)

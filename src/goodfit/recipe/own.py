@@ -38,8 +38,13 @@ class Own(BaseModel):
         return self.target(*args, **self.settings)
 
     def _is_model(self) -> bool:
-        return inspect.isclass(self.target) and issubclass(self.target, nn.Module) and not (
-            "forward" in vars(self.target) and len(inspect.signature(self.target.forward).parameters) > 2
+        return (
+            inspect.isclass(self.target)
+            and issubclass(self.target, nn.Module)
+            and not (
+                "forward" in vars(self.target)
+                and len(inspect.signature(self.target.forward).parameters) > 2
+            )
         )
 
     def _model(self, classes: int, channels: int = 3) -> Any:

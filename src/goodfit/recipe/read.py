@@ -19,7 +19,11 @@ Table = dict[str, Any]
 
 def shipped() -> list[str]:
     """Names of the recipes that come with goodfit."""
-    return sorted(p.name.removesuffix(".toml") for p in files("goodfit.recipe.shipped").iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml")
+        for p in files("goodfit.recipe.shipped").iterdir()
+        if p.name.endswith(".toml")
+    )
 
 
 def read(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
@@ -41,12 +45,16 @@ def load(name: str | Path) -> tuple[Table, str, Path | None]:
     if parent is None:
         return table, where, folder
     if not isinstance(parent, str):
-        raise RecipeError("`extends` names one recipe", at=where, fix='write extends = "photos-scratch"')
+        raise RecipeError(
+            "`extends` names one recipe", at=where, fix='write extends = "photos-scratch"'
+        )
     text, above, _ = _text(parent, folder)
     base = _parsed(text, above)
     if "extends" in base:
         raise RecipeError(
-            f"{parent} itself extends another recipe", at=where, fix="extend one level only: copy its settings"
+            f"{parent} itself extends another recipe",
+            at=where,
+            fix="extend one level only: copy its settings",
         )
     for said in ("about", "source", "expected"):  # they speak of the parent alone
         base.pop(said, None)
@@ -74,13 +82,20 @@ def built(table: Table, where: str = "the recipe", folder: Path | None = None) -
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:1])
         raise RecipeError(
-            f"`{place}` cannot be {first['input']!r}", at=where, wanted=first["msg"], fix=f"correct `{place}`"
+            f"`{place}` cannot be {first['input']!r}",
+            at=where,
+            wanted=first["msg"],
+            fix=f"correct `{place}`",
         ) from None
 
 
 def _text(name: str, folder: Path | None = None) -> tuple[str, str, Path | None]:
     if name in shipped():
-        return (files("goodfit.recipe.shipped") / f"{name}.toml").read_text("utf-8"), f"recipe {name}", None
+        return (
+            (files("goodfit.recipe.shipped") / f"{name}.toml").read_text("utf-8"),
+            f"recipe {name}",
+            None,
+        )
     path = Path(name) if folder is None else folder / name
     if path.is_dir():
         path = path / "recipe.toml"
@@ -92,7 +107,9 @@ def _text(name: str, folder: Path | None = None) -> tuple[str, str, Path | None]
             f"there is no recipe {name!r}",
             seen=getattr(error, "strerror", None) or error,
             shipped=", ".join(shipped()),
-            fix=f"write {close[0]!r}" if close else "name a shipped recipe, or the path of a TOML file",
+            fix=f"write {close[0]!r}"
+            if close
+            else "name a shipped recipe, or the path of a TOML file",
         ) from None
 
 
@@ -122,14 +139,17 @@ def _set(table: Table, change: str) -> None:
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
         raise RecipeError(
-            f"`--set {change}` is not of the form section.field=value", fix="write --set optimizer.lr=0.1"
+            f"`--set {change}` is not of the form section.field=value",
+            fix="write --set optimizer.lr=0.1",
         )
     at: Any = table.setdefault(parts[0], [] if parts[0] in LISTS else _default(parts[0]))
     rest = parts[1:]
     if isinstance(at, list):
         at, rest = _member(at, parts[0], rest[0], change), rest[1:]
     if not rest:
-        raise RecipeError(f"`--set {change}` names no field", fix="write --set augment.cutout.size=0.2")
+        raise RecipeError(
+            f"`--set {change}` names no field", fix="write --set augment.cutout.size=0.2"
+        )
     if rest == ["kind"] and at.get("kind") != text:
         at.clear()
     at[".".join(rest)] = _value(text)

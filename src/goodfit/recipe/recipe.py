@@ -40,8 +40,12 @@ class Train(Ingredient):
     minutes: Positive | None = None  # of training; when given, sets the epochs by measured speed
     batch_size: Count | Literal["auto"] = 128  # per update, over all processes together
     accumulate: Count = 1  # batches that share an update: each holds batch_size / accumulate
-    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # side in pixels; None: by the data
-    sizes: tuple[tuple[Fraction, Annotated[int, Field(ge=1)]], ...] = ()  # [from which part of the run, side]
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = (
+        None  # side in pixels; None: by the data
+    )
+    sizes: tuple[
+        tuple[Fraction, Annotated[int, Field(ge=1)]], ...
+    ] = ()  # [from which part of the run, side]
     clip_norm: Positive | None = None  # of all gradients together
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the weights' average; 0: none
     swa: Fraction = 0.0  # last part of the run over which weights are averaged evenly; 0: none
@@ -57,7 +61,9 @@ class Train(Ingredient):
     def _rising(cls, sizes: Any) -> Any:
         starts = [start for start, _ in sizes]
         if starts and (starts[0] != 0 or starts != sorted(set(starts))):
-            raise ValueError("a list of [start, side] whose starts rise from 0, as [[0.0, 20], [0.6, 32]]")
+            raise ValueError(
+                "a list of [start, side] whose starts rise from 0, as [[0.0, 20], [0.6, 32]]"
+            )
         return sizes
 
     @model_validator(mode="after")
@@ -79,6 +85,8 @@ class Evaluate(Ingredient):
     average: Literal["probabilities", "logits"] = "probabilities"
     every: Positive | None = None  # epochs between evaluations; None: about ten in the run
     batch_size: Count = 256
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # None: that of training
+    resize: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the short side the center shows
 
 
 Shelf = TypeVar("Shelf", bound=Ingredient)
@@ -148,7 +156,9 @@ class Recipe(BaseModel):
 
     def replaced(self, **sections: Any) -> "Recipe":
         """A copy with some sections changed, checked like a new one."""
-        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | sections)
+        return type(self)(
+            **{name: getattr(self, name) for name in type(self).model_fields} | sections
+        )
 
 
 def _ingredient(base: type[Ingredient], value: Any, folder: Path | None, at: str) -> Any:
@@ -159,13 +169,17 @@ def _ingredient(base: type[Ingredient], value: Any, folder: Path | None, at: str
         return Own(kind=getattr(value, "__name__", type(value).__name__), target=value)
     if not isinstance(value, dict):
         raise RecipeError(
-            f"{value!r} is not {_a(base.noun)}", at=at, fix=f"write a table with `kind = ...` under [{at}]"
+            f"{value!r} is not {_a(base.noun)}",
+            at=at,
+            fix=f"write a table with `kind = ...` under [{at}]",
         )
     settings = dict(value)
     kind = settings.pop("kind", None)
     if not isinstance(kind, str):
         raise RecipeError(
-            f"this {base.noun} has no kind", at=at, fix=f"write `kind = ...`; `goodfit explain` lists them"
+            f"this {base.noun} has no kind",
+            at=at,
+            fix="write `kind = ...`; `goodfit explain` lists them",
         )
     try:
         found = find(base, kind, folder)

@@ -15,6 +15,7 @@ from goodfit.data.loader import Loader
 from goodfit.errors import RecipeError
 from goodfit.ingredient import Ingredient
 from goodfit.losses import Loss
+from goodfit.optim import Optim
 from goodfit.predict import Classifier
 from goodfit.rand import key_of
 from goodfit.recipe.own import Own
@@ -43,10 +44,16 @@ def seeded(seed: int, name: str) -> None:
 
 def bare(model: Any) -> Any:
     """Model settings without pretrained weights, for weights that a run brings itself."""
-    return model.replaced(weights=None) if "weights" in getattr(model, "model_fields_set", ()) else model
+    return (
+        model.replaced(weights=None)
+        if "weights" in getattr(model, "model_fields_set", ())
+        else model
+    )
 
 
-def network(recipe: Recipe, classes: int, channels: int, *, pretrained: bool = True) -> tuple[nn.Module, list[str]]:
+def network(
+    recipe: Recipe, classes: int, channels: int, *, pretrained: bool = True
+) -> tuple[nn.Module, list[str]]:
     """The network with its layers changed; and a line on every change."""
     seeded(recipe.train.seed, "model")
     settings = recipe.model if pretrained else bare(recipe.model)
@@ -78,7 +85,9 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def build(recipe: Recipe, loader: Loader, classes: tuple[str, ...], channels: int, world: World) -> Pieces:
+def build(
+    recipe: Recipe, loader: Loader, classes: tuple[str, ...], channels: int, world: World
+) -> Pieces:
     """Everything a resolved recipe names, built, initialized and moved to the device."""
     net, said = network(recipe, len(classes), channels)
     seeded(recipe.train.seed, "init")
@@ -87,25 +96,22 @@ def build(recipe: Recipe, loader: Loader, classes: tuple[str, ...], channels: in
         needs_images = len(inspect.signature(init.__call__).parameters) > 1
         done = init(net, model.preprocess(_some(loader, 256))) if needs_images else init(net)
         touched = getattr(done, "touched", None)
-        said.append(f"{init.name}: set {len(touched)} tensors" if touched is not None else init.name)
+        said.append(
+            f"{init.name}: set {len(touched)} tensors" if touched is not None else init.name
+        )
     model = model.to(world.device)
     if recipe.train.channels_last is True:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = recipe.optimizer(net)
-    _scale_lr(recipe, optimizer)
     precision = torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32
     return Pieces(model, optimizer, loss_of(recipe), precision, tuple(said))
 
 
-def _scale_lr(recipe: Recipe, optimizer: Optimizer) -> None:
-    """Turn the recipe's lr, given for its base batch, into the lr of the batch at hand."""
-    scaled = getattr(recipe.optimizer, "scaled_lr", None)
-    size = recipe.train.batch_size
-    if scaled is None or not isinstance(size, int):
-        return
-    factor = scaled(size) / recipe.optimizer.lr  # type: ignore[union-attr]
-    for group in optimizer.param_groups:
-        group["lr"] *= factor
+def _scaled(recipe: Recipe) -> Any:
+    """The optimizer with its lr for the batch at hand, where the recipe gave it for another."""
+    size, optimizer = recipe.train.batch_size, recipe.optimizer
+    known = isinstance(optimizer, Optim) and isinstance(size, int)
+    return optimizer.for_batch(size) if known else optimizer
 
 
 def _some(loader: Loader, count: int) -> Tensor:
@@ -119,12 +125,14 @@ def _some(loader: Loader, count: int) -> Tensor:
     return torch.cat(taken)[:count]
 
 
-def resolved(recipe: Recipe, splits: Splits, loader: Loader, world: World) -> tuple[Recipe, dict[str, float]]:
+def resolved(
+    recipe: Recipe, splits: Splits, loader: Loader, world: World
+) -> tuple[Recipe, dict[str, float]]:
     """The recipe with everything explicit that depends on data and machine, and what was timed."""
     images = _some(loader, _SEEN)
     preprocess = _fitted(recipe.preprocess, images)
     augment = tuple(_fitted(change, images) for change in recipe.augment)
-    recipe = recipe.replaced(preprocess=preprocess, augment=augment)
+    recipe = recipe.replaced(preprocess=preprocess, augment=augment, optimizer=_scaled(recipe))
     train, seconds = _fast(recipe, loader, images, splits, world)
     return recipe.replaced(train=train), seconds
 
@@ -133,7 +141,9 @@ def _fitted(item: Any, images: Tensor) -> Any:
     return item.fitted(images) if isinstance(item, Ingredient) and hasattr(item, "fitted") else item
 
 
-def _fast(recipe: Recipe, loader: Loader, images: Tensor, splits: Splits, world: World) -> tuple[Any, dict[str, float]]:
+def _fast(
+    recipe: Recipe, loader: Loader, images: Tensor, splits: Splits, world: World
+) -> tuple[Any, dict[str, float]]:
     """Precision, layout and compilation, chosen by timing steps of a copy of the model."""
     train = recipe.train
     candidates = {

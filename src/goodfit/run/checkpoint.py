@@ -23,7 +23,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         try:
             torch.save(state, beside)
         except RuntimeError as error:  # torch reports a full disk in its own way
-            raise OSError(28, f"no space left, or the disk failed ({str(error).splitlines()[0]})") from None
+            raise OSError(
+                28, f"no space left, or the disk failed ({str(error).splitlines()[0]})"
+            ) from None
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -32,7 +34,9 @@ def load_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(
-            "this run has no checkpoint yet", at=str(path), fix="train again: it ended before the first one"
+            "this run has no checkpoint yet",
+            at=str(path),
+            fix="train again: it ended before the first one",
         ) from None
     except Exception as error:  # a foreign file can fail in any way
         raise RunError(
@@ -52,7 +56,9 @@ def load_state(path: Path) -> dict[str, Any]:
 
 def save_weights(path: Path, model: nn.Module, about: dict[str, Any] | None = None) -> None:
     """Write a model's weights and buffers as safetensors, with `about` as its metadata."""
-    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}
+    tensors = {
+        name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()
+    }
     with _disk(path), replacing(path) as beside:
         try:
             save_file(tensors, beside, metadata={"goodfit": json.dumps(about or {})})
@@ -66,10 +72,15 @@ def load_weights(path: Path, model: nn.Module) -> None:
         tensors = load_file(path)
         model.load_state_dict(tensors)
     except FileNotFoundError:
-        raise RunError("the run has no such weights", at=str(path), fix="finish it: `goodfit resume`") from None
+        raise RunError(
+            "the run has no such weights", at=str(path), fix="finish it: `goodfit resume`"
+        ) from None
     except (SafetensorError, OSError) as error:
         raise RunError(
-            "these weights are damaged or not safetensors", at=str(path), seen=error, fix="train again"
+            "these weights are damaged or not safetensors",
+            at=str(path),
+            seen=error,
+            fix="train again",
         ) from None
     except RuntimeError as error:
         raise RunError(

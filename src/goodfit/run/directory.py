@@ -1,7 +1,7 @@
 """The run directory: its files, each written beside its place and then renamed.
 
-    recipe.toml  data.json  machine.json  code/  steps.jsonl  evaluations.jsonl
-    findings.json  checkpoints/{last.pt, last.safetensors, best.safetensors}  result.json  report.html
+recipe.toml  data.json  machine.json  code/  steps.jsonl  evaluations.jsonl
+findings.json  checkpoints/{last.pt, last.safetensors, best.safetensors}  result.json  report.html
 """
 
 import json
@@ -68,10 +68,14 @@ class RunDirectory:
             return json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             raise RunError(
-                f"the run has no {name}", at=str(self.path), fix=f"finish it: `goodfit resume {self.path}`"
+                f"the run has no {name}",
+                at=str(self.path),
+                fix=f"finish it: `goodfit resume {self.path}`",
             ) from None
         except (OSError, ValueError) as error:
-            raise RunError("this file is damaged", at=str(path), seen=error, fix="train again") from None
+            raise RunError(
+                "this file is damaged", at=str(path), seen=error, fix="train again"
+            ) from None
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Add lines to a JSON-lines file."""

@@ -9,80 +9,102 @@ from torch import Tensor, nn
 from goodfit.batch import Batch
 from goodfit.data import Source
 from goodfit.data.loader import Loader
-from goodfit.metrics import Metrics, evaluate, temperature
+from goodfit.metrics import Score, evaluate, score, temperature
 from goodfit.predict import predict
+from goodfit.recipe.recipe import Recipe
+from goodfit.run.checkpoint import save_state
+from goodfit.run.world import World
 
 if TYPE_CHECKING:
     from goodfit.run.train import Job
 
 
-def testing_loader(job: "Job", source: Source) -> Loader:
+def testing_loader(
+    source: Source, recipe: Recipe, channels: int, world: World, size: int | None = None
+) -> Loader:
     """Every image of `source` once, in order, cut as testing cuts them."""
-    return job.loader.for_testing(source, batch_size=job.recipe.evaluate.batch_size)
+    return Loader(
+        source,
+        recipe.evaluate.batch_size,
+        size=size or recipe.evaluate.image_size or recipe.train.image_size,
+        channels=channels,
+        device=world.device,
+        workers=recipe.train.workers,
+        rank=world.rank,
+        world=world.size,
+        resize=recipe.evaluate.resize,
+    )
 
 
-def probabilities(job: "Job", model: nn.Module, source: Source, *, quick: bool) -> Tensor:
-    """(n, k) on the CPU, in the order of `source`; all processes share the work and the result."""
-    recipe = job.recipe
-    seen: list[Tensor] = []
+def tested_rows(
+    model: nn.Module, loader: Loader, recipe: Recipe, world: World, *, quick: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(probabilities (n, k), labels (n,)) on the CPU, of the images that could be read, in order.
+
+    All processes share the work and get the whole result. `quick` takes the center view alone.
+    """
+    seen: list[Batch] = []
     rows = predict(
         model,
-        _noted(testing_loader(job, source), seen),
+        _noted(loader, seen),
         augment=() if quick else recipe.augment,
-        views=None if quick else recipe.evaluate.views,
+        views=None if quick else recipe.evaluate.views or None,
+        size=recipe.train.image_size,
         samples=0 if quick else recipe.evaluate.samples,
         average=recipe.evaluate.average,
+        precision=torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32,
         seed=recipe.train.seed,
-    ).cpu()
-    index = torch.cat(seen).cpu()
-    if job.world.size > 1:
-        rows, index = job.world.gathered(rows), job.world.gathered(index)
-    ordered = torch.empty_like(rows)
-    ordered[index] = rows
-    return ordered
+    )
+    index = torch.cat([batch.index for batch in seen]).cpu()
+    labels = torch.cat([batch.targets.argmax(1) for batch in seen]).cpu()
+    index, rows, labels = (world.gathered(x) for x in (index, rows, labels))
+    order = index.argsort()
+    return rows[order], labels[order]
 
 
-def _noted(batches: Iterable[Batch], seen: list[Tensor]) -> Iterator[Batch]:
+def _noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
     for batch in batches:
-        seen.append(batch.index)
+        seen.append(batch._replace(images=batch.images[:0]))
         yield batch
 
 
-def scores(job: "Job", model: nn.Module, split: str, *, quick: bool) -> tuple[Tensor, Metrics]:
-    """Probabilities and metrics of one split; `quick` leaves views and intervals' bootstrap out."""
-    source = getattr(job.splits, split)
-    found = probabilities(job, model, source, quick=quick)
-    labels = torch.as_tensor(source.labels)
-    return found, evaluate(found, labels, source.classes)
+def glance(job: "Job", model: nn.Module) -> Score:
+    """Accuracy and loss on the validation split, between epochs."""
+    loader = job.testing["val"]
+    return score(*tested_rows(model, loader, job.recipe, job.world, quick=True))
 
 
-def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> dict[str, Any]:
-    """Evaluate the finished model and write result.json."""
-    val, val_metrics = scores(job, model, "val", quick=False)
-    labels = torch.as_tensor(job.splits.val.labels)
-    warmth = temperature(val.clamp_min(1e-12).log(), labels)
-    split, found, truth = "val", val, labels
-    metrics = val_metrics
-    if job.splits.test is not None:
-        split, truth = "test", torch.as_tensor(job.splits.test.labels)
-        found, metrics = scores(job, model, "test", quick=False)
-    calibrated = evaluate((found.clamp_min(1e-12).log() / warmth).softmax(1), truth, job.splits.train.classes)
-    result = {
+def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> None:
+    """Evaluate the finished model, once, and write result.json."""
+    classes = job.splits.classes
+    found = {
+        name: tested_rows(model, loader, job.recipe, job.world)
+        for name, loader in job.testing.items()
+    }
+    warmth = temperature(found["val"][0].clamp_min(1e-12).log(), found["val"][1])
+    metrics = {
+        name: evaluate(rows, labels, classes, temperature=warmth)
+        for name, (rows, labels) in found.items()
+    }
+    split = "test" if "test" in found else "val"
+    result: dict[str, Any] = {
         "split": split,
-        "weights": "average of the last part" if job.recipe.train.swa else "last",
+        "weights": _which(job.recipe),
         "views": list(job.recipe.evaluate.views),
-        "temperature": float(warmth),
-        "metrics": metrics.model_dump(mode="json"),
-        "calibrated": calibrated.model_dump(mode="json"),
-        "validation": val_metrics.model_dump(mode="json"),
+        "metrics": metrics[split].model_dump(mode="json"),
+        "validation": metrics["val"].model_dump(mode="json"),
         "train_seconds": round(seconds, 2),
         "steps": steps,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     if job.world.main:
+        for name, (rows, labels) in found.items():
+            state = {"step": steps, "probabilities": rows, "labels": labels}
+            save_state(job.directory.path / f"{name}.pt", state)
         job.directory.write("result.json", result)
-        torch_rows = {"probabilities": found, "labels": truth}
-        from goodfit.run.checkpoint import save_state
 
-        save_state(job.directory.checkpoints / f"{split}.pt", {"step": steps, **torch_rows})
-    return result
+
+def _which(recipe: Recipe) -> str:
+    if recipe.train.ema:
+        return f"exponential average of the run (decay {recipe.train.ema:g})"
+    return f"average of the last {recipe.train.swa:.0%}" if recipe.train.swa else "last step"

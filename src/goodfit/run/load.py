@@ -7,11 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from goodfit.data import Source, Splits, guess
-from goodfit.data.loader import Loader
-from goodfit.data.read import read_images
+from goodfit.data.adapted import matched
+from goodfit.data.images import read_images
 from goodfit.errors import DataError, RunError
 from goodfit.metrics import Metrics, evaluate
 from goodfit.predict import Classifier, predict
@@ -20,7 +18,8 @@ from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import classifier
 from goodfit.run.checkpoint import load_weights
 from goodfit.run.directory import RunDirectory
-from goodfit.run.world import pick_device
+from goodfit.run.evaluate import tested_rows, testing_loader
+from goodfit.run.world import World, pick_device
 
 
 class Prediction(NamedTuple):
@@ -66,11 +65,26 @@ class Run:
     @property
     def accuracy(self) -> float:
         """Top-1 accuracy of the result."""
-        return float(self.result["metrics"]["accuracy"])
+        return float(self.result["metrics"]["accuracy"]["value"])
 
     def splits(self) -> Splits:
-        """The data, opened again with the split that was written down."""
-        return Splits.restored(self.data)
+        """The data, opened again; RunError if it is no longer what the run was trained on."""
+        if self.recipe.data is None:
+            raise RunError(
+                "this run's data came from Python and cannot be opened again",
+                at=str(self.path),
+                fix="give the data: goodfit evaluate RUN DATA",
+            )
+        splits: Splits = self.recipe.data()
+        if splits.fingerprint() != self.data["fingerprint"]:
+            raise RunError(
+                "the data has changed since this run began",
+                at=str(self.data["origin"]),
+                was=self.data["fingerprint"],
+                now=splits.fingerprint(),
+                fix="restore the data, or train a new run",
+            )
+        return splits
 
     def classifier(self, weights: str = "last", device: str | None = None) -> Classifier:
         """The trained classifier, ready to evaluate."""
@@ -91,39 +105,25 @@ class Run:
         """Metrics on the run's own split (test, else val) or on other data, classes by name."""
         source = self._source(data, split)
         model = self.classifier(weights, device)
-        loader = self._loader(source, model)
-        recipe = self.recipe
-        found = predict(
-            model,
-            loader,
-            augment=recipe.augment,
-            views=views or recipe.evaluate.views,
-            samples=samples or recipe.evaluate.samples,
-            average=recipe.evaluate.average,
-            seed=recipe.train.seed,
-        ).cpu()
-        labels, found = _by_name(found, source, self.classes)
-        return evaluate(found, labels, self.classes)
+        world = World(device)
+        recipe, channels = self.recipe, int(self.data["channels"])
+        changed = {"views": views, "samples": samples}
+        changed = {name: value for name, value in changed.items() if value}
+        recipe = recipe.replaced(evaluate=recipe.evaluate.replaced(**changed))
+        loader = testing_loader(source, recipe, channels, world)
+        rows, labels = tested_rows(model, loader, recipe, world)
+        warmth = self.result["metrics"]["temperature"] if self.finished else None
+        return evaluate(rows, labels, self.classes, temperature=warmth)
 
     def _source(self, data: str | None, split: str | None) -> Source:
         splits = self.splits() if data is None else guess(data)()
         names = [split] if split else ["test", "val", "train"]
         for name in names:
             source = getattr(splits, name, None)
-            if source is not None:
-                return source  # type: ignore[no-any-return]
-        raise DataError(f"there is no {split} split", at=data or str(self.path), fix="use train or val")
-
-    def _loader(self, source: Source, model: Classifier) -> Loader:
-        train = self.recipe.train
-        device = next(model.parameters()).device
-        return Loader.testing(
-            source,
-            self.recipe.evaluate.batch_size,
-            size=train.image_size,
-            channels=int(self.data["channels"]),
-            device=device,
-            workers=train.workers,
+            if source is not None and len(source):
+                return matched(source, self.classes)
+        raise DataError(
+            f"there is no {split} split", at=data or str(self.path), fix="use train or val"
         )
 
     def predict(
@@ -136,18 +136,27 @@ class Run:
         rows: list[Prediction] = []
         skipped: list[Any] = []
         files = _files(images)
-        warmth = float(self.result.get("temperature", 1.0)) if self.finished else 1.0
+        warmth = float(self.result["metrics"]["temperature"] or 1) if self.finished else 1.0
         for start in range(0, len(files), 256):
             some = files[start : start + 256]
-            pixels, bad, good = read_images(some, size, int(self.data["channels"]))
+            pixels, places, bad = read_images(
+                some, size, int(self.data["channels"]), resize=self.recipe.evaluate.resize
+            )
             skipped += bad
-            if not good:
+            if not places:
                 continue
-            found = predict(model, pixels, augment=self.recipe.augment, views=self.recipe.evaluate.views)
+            good = [some[place] for place in places]
+            found = predict(
+                model, pixels, augment=self.recipe.augment, views=self.recipe.evaluate.views
+            )
             found = (found.cpu().clamp_min(1e-12).log() / warmth).softmax(1)
             best = found.topk(min(top, len(self.classes)), dim=1)
-            for name, probs, places in zip(good, best.values.tolist(), best.indices.tolist(), strict=True):
-                rows.append(Prediction(str(name), tuple(self.classes[p] for p in places), tuple(probs)))
+            for name, probs, places in zip(
+                good, best.values.tolist(), best.indices.tolist(), strict=True
+            ):
+                rows.append(
+                    Prediction(str(name), tuple(self.classes[p] for p in places), tuple(probs))
+                )
         return rows, skipped
 
 
@@ -155,28 +164,18 @@ def _files(images: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in images:
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            found += sorted(
+                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")
+            )
         elif path.exists():
             found.append(path)
         else:
             raise DataError("there is no such image", at=str(path), fix="correct the path")
     if not found:
-        raise DataError("there is no image in these folders", fix="name image files, or folders of them")
-    return found
-
-
-def _by_name(found: torch.Tensor, source: Source, classes: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels of `source` in the order of the run's classes."""
-    missing = [name for name in source.classes if name not in classes]
-    if missing:
         raise DataError(
-            f"the run does not know the class {missing[0]!r}",
-            unknown=", ".join(missing[:10]),
-            known=", ".join(classes[:10]),
-            fix="rename the classes of the data to those of the run",
+            "there is no image in these folders", fix="name image files, or folders of them"
         )
-    place = torch.tensor([classes.index(name) for name in source.classes])
-    return place[torch.as_tensor(source.labels)], found
+    return found
 
 
 def written(rows: list[Prediction], form: str) -> str:
@@ -196,5 +195,7 @@ def all_runs(folder: str | Path) -> list[Run]:
     """All runs in a folder, best accuracy first, unfinished ones last."""
     runs = [Run(p.parent) for p in sorted(Path(folder).glob("*/recipe.toml"))]
     if not runs:
-        raise RunError("there are no runs here", at=str(folder), fix="train one: goodfit train digits")
+        raise RunError(
+            "there are no runs here", at=str(folder), fix="train one: goodfit train digits"
+        )
     return sorted(runs, key=lambda run: -run.accuracy if run.finished else 1.0)

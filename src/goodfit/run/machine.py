@@ -69,7 +69,9 @@ def measured(
                 continue  # hopeless, and slow: once was enough
             best[pair] = min(best[pair], _step(model, images, targets, loss, *pair))
     fastest = min(best, key=lambda pair: best[pair] * (0.97 if pair == pairs[0] else 1))
-    seconds = {f"{str(p)[6:]}, channels {'last' if c else 'first'}": t for (p, c), t in best.items()}
+    seconds = {
+        f"{str(p)[6:]}, channels {'last' if c else 'first'}": t for (p, c), t in best.items()
+    }
     return Speed(*fastest, seconds)
 
 

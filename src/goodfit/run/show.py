@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-
 from goodfit.check import explain as explain_rule
 from goodfit.check import rule_names
 from goodfit.errors import RecipeError
@@ -21,16 +20,25 @@ def schedule_picture(recipe: str, changes: tuple[str, ...], out: Path) -> str:
     schedule: Any = read(recipe, changes).schedule
     places = [i / 200 for i in range(201)]
     values = [schedule(done) for done in places]
-    picture = line_chart({schedule.name: (places, values)}, x_label="part of the run", y_label="factor on lr")
+    picture = line_chart(
+        {schedule.name: (places, values)}, x_label="part of the run", y_label="factor on lr"
+    )
     out.write_text(picture, "utf-8")
-    rows = [f"{done:4.0%}  {schedule(done):8.5f}  {'#' * round(50 * schedule(done) / max(values))}" for done in places[::20]]
+    rows = [
+        f"{done:4.0%}  {schedule(done):8.5f}  {'#' * round(50 * schedule(done) / max(values))}"
+        for done in places[::20]
+    ]
     return "\n".join([f"{schedule!r}", *rows, f"picture: {out}"])
 
 
-def augment_picture(data: str, recipe: str | None, changes: tuple[str, ...], out: Path, images: int) -> str:
+def augment_picture(
+    data: str, recipe: str | None, changes: tuple[str, ...], out: Path, images: int
+) -> str:
     """Write a contact sheet of one batch under each augmentation and under all of them."""
     job = prepare(open_data(data), recipe, changes=changes, device="cpu", dry=True)
-    [batch] = [b for _, b in zip(range(1), loader_of(job.recipe, job.splits, World("cpu")), strict=False)]
+    [batch] = [
+        b for _, b in zip(range(1), loader_of(job.recipe, job.splits, World("cpu")), strict=False)
+    ]
     some = batch._replace(
         images=batch.images[:images], targets=batch.targets[:images], index=batch.index[:images]
     )
@@ -42,15 +50,22 @@ def augment_picture(data: str, recipe: str | None, changes: tuple[str, ...], out
 def page_of(name: str) -> str:
     """The page of an ingredient, a rule or a recipe, by its name."""
     pages = [
-        f"{base.noun} `{name}`\n\n{page(base, name)}" for base in BASES.values() if name in names(base)
+        f"{base.noun} `{name}`\n\n{page(base, name)}"
+        for base in BASES.values()
+        if name in names(base)
     ]
     if name in rule_names():
         pages.append(f"rule `{name}`\n\n{explain_rule(name)}")
     if name in shipped():
         table, _, _ = load(name)
-        pages.append(f"recipe `{name}`\n\n" + "\n".join(str(table.get(k, "")) for k in ("about", "source", "expected")))
+        pages.append(
+            f"recipe `{name}`\n\n"
+            + "\n".join(str(table.get(k, "")) for k in ("about", "source", "expected"))
+        )
     if not pages:
-        known = sorted({n for base in BASES.values() for n in names(base)} | set(rule_names()) | set(shipped()))
+        known = sorted(
+            {n for base in BASES.values() for n in names(base)} | set(rule_names()) | set(shipped())
+        )
         from difflib import get_close_matches
 
         close = get_close_matches(name, known, n=1)
@@ -60,5 +75,3 @@ def page_of(name: str) -> str:
             fix=f"write {close[0]!r}" if close else "choose one of these",
         )
     return "\n\n\n".join(pages)
-
-

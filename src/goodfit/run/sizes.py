@@ -16,7 +16,12 @@ class Sized:
     """A loader's batches, resized by how much of the run is done, in the model's memory layout."""
 
     def __init__(
-        self, loader: Loader, sizes: tuple[tuple[float, int], ...], done: int, total: int, last: bool
+        self,
+        loader: Loader,
+        sizes: tuple[tuple[float, int], ...],
+        done: int,
+        total: int,
+        last: bool,
     ) -> None:
         self.loader, self.sizes, self.done, self.total = loader, sizes, done, total
         self.layout = torch.channels_last if last else torch.contiguous_format
@@ -41,5 +46,9 @@ def resized(images: torch.Tensor, side: int) -> torch.Tensor:
     if size == (height, width):
         return images
     if images.dtype == torch.uint8 and images.device.type != "cpu":
-        return F.interpolate(images.float(), size, mode="bilinear", antialias=True).round().to(torch.uint8)
+        return (
+            F.interpolate(images.float(), size, mode="bilinear", antialias=True)
+            .round()
+            .to(torch.uint8)
+        )
     return F.interpolate(images, size, mode="bilinear", antialias=True)

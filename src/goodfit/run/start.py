@@ -15,6 +15,7 @@ from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import build, resolved, steps_of
 from goodfit.run.choose import chosen, typical_side
 from goodfit.run.directory import RunDirectory, fresh_name
+from goodfit.run.evaluate import testing_loader
 from goodfit.run.load import Run
 from goodfit.run.machine import facts
 from goodfit.run.own import keep_own_code
@@ -29,55 +30,74 @@ def _quiet(_: Any) -> None:
     """Says nothing."""
 
 
-def open_data(data: Any, *, download: bool = False, seed: int = 0) -> Splits:
-    """Splits from a path or name, a Data ingredient, or Splits themselves."""
+def open_data(data: Any, *, download: bool = False) -> tuple[Splits, Data | None]:
+    """Splits, and the settings that opened them (None for Splits made in Python)."""
     if isinstance(data, Splits):
-        return data
+        return data, None
     if isinstance(data, str | Path):
-        data = guess(data, download=download, seed=seed)
+        data = guess(data, download=True) if download else guess(data)
     if not isinstance(data, Data):
         raise DataError(
             f"{type(data).__name__} is not data that can be opened",
             fix="give a path, a data set's name, or goodfit's Splits",
         )
-    return data()
+    return data(), data
 
 
 def prepare(
-    splits: Splits,
+    data: Any,
     recipe: Recipe | str | Path | None = None,
     *,
     changes: tuple[str, ...] = (),
     weights: str | None = None,
     device: str | None = None,
     name: str | None = None,
-    data_name: str = "data",
     runs: str | Path = "runs",
+    download: bool = False,
     say: Say = _quiet,
     dry: bool = False,
 ) -> Job:
-    """Resolve everything and make the run directory (not with `dry`)."""
+    """Open the data, resolve everything and make the run directory (not with `dry`)."""
     world = World(device)
+    if isinstance(recipe, str | Path):
+        recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
+    splits, opened = open_data(
+        data if data is not None or recipe is None else recipe.data, download=download
+    )
+    say(described(splits))
     if recipe is None:
         recipe, why = chosen(splits, weights)
         say(f"recipe {recipe}: {why}")
-    if not isinstance(recipe, Recipe):
         recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
-    recipe = _fitting(recipe, splits, world, say)
+    recipe = _fitting(recipe.replaced(data=opened), splits, world, say)
     loader = loader_of(recipe, splits, world)
     recipe, timed = resolved(recipe, splits, loader, world)
     if timed:
         say(f"steps take {_best(timed)}")
-    place = world.agree(name or fresh_name(data_name))
+    testing = testing_loaders(splits, recipe, loader, world)
+    place = world.agree(name or fresh_name(str(data if isinstance(data, str | Path) else "data")))
     if dry:
-        return Job(recipe, splits, loader, RunDirectory(Path(runs) / place), world)
+        return Job(recipe, splits, loader, testing, RunDirectory(Path(runs) / place), world)
     directory = RunDirectory.create(place, runs) if world.main else RunDirectory(Path(runs) / place)
     if world.main:
         recipe = keep_own_code(recipe, directory)
         directory.write("recipe.toml", to_toml(recipe))
-        directory.write("data.json", {"name": str(data_name), **splits.summary()})
-        directory.write("machine.json", facts(world.device) | {"timed": timed, "processes": world.size})
-    return Job(recipe, splits, loader, directory, world)
+        directory.write("data.json", splits.summary())
+        directory.write(
+            "machine.json", facts(world.device) | {"timed": timed, "processes": world.size}
+        )
+    return Job(recipe, splits, loader, testing, directory, world)
+
+
+def testing_loaders(
+    splits: Splits, recipe: Recipe, loader: Loader, world: World
+) -> dict[str, Loader]:
+    """A loader for each split that is not trained on."""
+    return {
+        name: testing_loader(part, recipe, loader.channels, world)
+        for name, part in splits.parts().items()
+        if name != "train"
+    }
 
 
 def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = False) -> Run:
@@ -119,23 +139,22 @@ def train(
     Returns the finished Run. Leaves the caller's random state as it was.
     """
     with torch.random.fork_rng():
-        splits = open_data(data)
-        label = data if isinstance(data, str | Path) else "data"
         job = prepare(
-            splits,
+            data,
             recipe,
             changes=changes,
             weights=weights,
             device=device,
             name=name,
-            data_name=str(label),
             runs=runs,
             say=say,
         )
         return start(job, show=show, say=say)
 
 
-def resume(path: str | Path, *, device: str | None = None, show: Show = _quiet, say: Say = _quiet) -> Run:
+def resume(
+    path: str | Path, *, device: str | None = None, show: Show = _quiet, say: Say = _quiet
+) -> Run:
     """Go on with an interrupted run, from its last checkpoint, bit for bit on the same device."""
     directory = RunDirectory.open(path)
     run = Run(path)
@@ -146,7 +165,8 @@ def resume(path: str | Path, *, device: str | None = None, show: Show = _quiet, 
     splits = run.splits()
     recipe = run.recipe
     loader = loader_of(recipe, splits, world)
-    job = Job(recipe, splits, loader, directory, world)
+    testing = testing_loaders(splits, recipe, loader, world)
+    job = Job(recipe, splits, loader, testing, directory, world)
     has_state = (directory.checkpoints / "last.pt").exists()
     say(f"resuming {path}" if has_state else f"{path} has no checkpoint yet: starting from step 1")
     return start(job, show=show, say=say, resuming=has_state)
@@ -164,7 +184,7 @@ def loader_of(recipe: Recipe, splits: Splits, world: World) -> Loader:
         seed=train.seed,
         device=world.device,
         workers=train.workers,
-        drop_last=True,
+        channels=splits.channels,
         rank=world.rank,
         world=world.size,
     )
@@ -188,6 +208,17 @@ def _fitting(recipe: Recipe, splits: Splits, world: World, say: Say) -> Recipe:
     return recipe.replaced(train=train.replaced(**changes, batch_size=size))
 
 
+def described(splits: Splits) -> str:
+    """The data in a sentence."""
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in splits.parts().items())
+    lines = [f"data: {counts} images in {len(splits.classes)} classes; {splits.how}"]
+    lines += [f"note: {note}" for note in splits.notes]
+    if splits.skipped:
+        first = splits.skipped[0]
+        lines.append(f"skipped {len(splits.skipped)} unreadable: {first.name} ({first.reason})")
+    return "\n".join(lines)
+
+
 def _best(timed: dict[str, float]) -> str:
     name, seconds = min(timed.items(), key=lambda item: item[1])
     others = ", ".join(f"{k} {v * 1e3:.0f} ms" for k, v in timed.items() if k != name)
@@ -209,16 +240,13 @@ def describe(job: Job) -> str:
         if time.monotonic() - began > 3:
             break
     a_step = (time.monotonic() - began) / max(done, 1)
-    counts = {s: len(x) for s in ("train", "val", "test") if (x := getattr(job.splits, s)) is not None}
     weights = sum(p.numel() for p in pieces.model.parameters())
     return "\n".join(
         [
-            f"# data: {counts}, {len(job.splits.train.classes)} classes",
+            *(f"# {line}" for line in described(job.splits).splitlines()),
             f"# model: {weights:,} parameters; lr {pieces.optimizer.param_groups[0]['lr']:g}",
             f"# time: {total} steps of {a_step * 1e3:.0f} ms, about {total * a_step / 60:.1f} minutes",
             f"# would be written to: {job.directory.path}",
             to_toml(job.recipe),
         ]
     )
-
-

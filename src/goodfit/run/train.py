@@ -10,24 +10,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from goodfit.batch import Batch
 from goodfit.data import Splits
 from goodfit.data.loader import Loader
 from goodfit.errors import RunError
 from goodfit.fit import Step, fit
-from goodfit.metrics import Metrics
-from goodfit.recipe.recipe import Recipe
-from goodfit.run.build import Pieces, build, seeded, steps_of
+from goodfit.metrics import Score
+from goodfit.optim.averages import EMA, SWA
+from goodfit.recipe.recipe import Recipe, Train
+from goodfit.run.build import Pieces, seeded, steps_of
 from goodfit.run.checkpoint import load_state, save_state, save_weights
 from goodfit.run.directory import RunDirectory
-from goodfit.run.evaluate import scores, tested
+from goodfit.run.evaluate import glance, tested
 from goodfit.run.machine import synchronize
 from goodfit.run.sizes import Sized
 from goodfit.run.world import World
@@ -39,6 +38,7 @@ class Job(NamedTuple):
     recipe: Recipe
     splits: Splits
     loader: Loader
+    testing: dict[str, Loader]  # by split: val, and test where there is one
     directory: RunDirectory
     world: World
 
@@ -52,7 +52,7 @@ class Progress(NamedTuple):
     loss: float
     lr: float
     images_per_second: float
-    evaluation: Metrics | None = None
+    evaluation: Score | None = None
 
 
 class Interrupted(RunError):
@@ -75,7 +75,7 @@ class _Training:
         self.net = self.world.wrapped(pieces.model)
         if train.compile is True:
             self.net = torch.compile(self.net)  # type: ignore[assignment]
-        self.average = average_of(self.recipe, pieces.model, self.steps)
+        self.average, self.average_from = average_of(train, self.steps)
         self.seconds = 0.0  # spent training before this process
         self.best = -1.0
         every = self.recipe.evaluate.every or max(1.0, train.epochs / 10)
@@ -91,7 +91,7 @@ class _Training:
             for step in fit(self.net, self._batches(first), first=first, **self._settings()):
                 pending.append(step)
                 images += step.images * self.world.size
-                if self.average is not None:
+                if self.average is not None and step.number > self.average_from:
                     self.average.update(self.pieces.model)
                 now = time.monotonic()
                 self.seconds = spent + now - began
@@ -136,7 +136,9 @@ class _Training:
         done = (first - 1) * self.recipe.train.accumulate
         self.loader.at(*divmod(done, len(self.loader)))
         total = self.steps * self.recipe.train.accumulate
-        return Sized(self.loader, self.recipe.train.sizes, done, total, bool(self.recipe.train.channels_last))
+        return Sized(
+            self.loader, self.recipe.train.sizes, done, total, bool(self.recipe.train.channels_last)
+        )
 
     def _started(self) -> int:
         seeded(self.recipe.train.seed + self.world.rank, "layers")
@@ -148,6 +150,7 @@ class _Training:
         self.pieces.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+            self.average.to(self.world.device)
         self.seconds, self.best = state["seconds"], state["best"]
         ranks = state["random"]
         if self.world.rank < len(ranks):
@@ -209,20 +212,31 @@ class _Training:
     @contextmanager
     def _averaged(self) -> Iterator[nn.Module]:
         """The model as it is evaluated: with averaged weights where the recipe averages."""
-        if self.average is None:
+        if self.average is None or not self.average.count:
             yield self.pieces.model
             return
-        with self.average.swapped(self.pieces.model) as model:
-            yield model
+        self._settled()
+        with self.average.swapped(self.pieces.model):
+            yield self.pieces.model
+
+    def _settled(self) -> None:
+        """An even average has no batch norm statistics of its own: compute them."""
+        if isinstance(self.average, SWA):
+            place = self.loader.epoch, self.loader.batch
+            some = (b.images for _, b in zip(range(32), self.loader.at(0, 0), strict=False))
+            self.average.settle(self.pieces.model, some)
+            self.loader.at(*place)
 
     def _evaluated(self, step: Step) -> Progress:
         synchronize(self.world.device)
         with self._averaged() as model:
-            _, found = scores(self.job, model, "val", quick=True)
+            found = glance(self.job, model)
             if found.accuracy > self.best:
                 self.best = found.accuracy
                 if self.world.main:
-                    save_weights(self.job.directory.checkpoints / "best.safetensors", self.pieces.model)
+                    save_weights(
+                        self.job.directory.checkpoints / "best.safetensors", self.pieces.model
+                    )
         epoch = self._epoch(step.number)
         row = {
             "step": step.number,
@@ -238,31 +252,23 @@ class _Training:
 
     def _finished(self) -> None:
         if self.average is not None:
+            self._settled()
             self.average.apply_to(self.pieces.model)
-            self._precise_batch_norm()
         if self.world.main:
             about = {"classes": list(self.pieces.model.classes), "step": self.steps}
-            save_weights(self.job.directory.checkpoints / "last.safetensors", self.pieces.model, about)
+            save_weights(
+                self.job.directory.checkpoints / "last.safetensors", self.pieces.model, about
+            )
         tested(self.job, self.pieces.model, seconds=self.seconds, steps=self.steps)
 
-    def _precise_batch_norm(self) -> None:
-        """Averaged weights of an even average (SWA) need statistics of their own."""
-        if self.recipe.train.swa:
-            from goodfit.layers.batch_norm import precise_batch_norm
 
-            some = (batch.images for _, batch in zip(range(32), self._batches(1), strict=False))
-            precise_batch_norm(self.pieces.model, some)
-
-
-def average_of(recipe: Recipe, model: nn.Module, steps: int) -> Any:
-    """The average of weights that the recipe asks for, or None."""
-    from goodfit.optim._averages import EMA, SWA
-
-    if recipe.train.ema:
-        return EMA(model, decay=recipe.train.ema)
-    if recipe.train.swa:
-        return SWA(model, start=ceil(steps * (1 - recipe.train.swa)))
-    return None
+def average_of(train: Train, steps: int) -> tuple[EMA | SWA | None, int]:
+    """The average of weights that the recipe asks for, and the step after which it begins."""
+    if train.ema:
+        return EMA(train.ema), 0
+    if train.swa:
+        return SWA(), min(steps - 1, ceil(steps * (1 - train.swa)))
+    return None, 0
 
 
 @contextmanager

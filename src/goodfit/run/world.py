@@ -34,14 +34,18 @@ class World:
         if self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         places = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=places, gradient_as_bucket_view=True)
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=places, gradient_as_bucket_view=True
+        )
 
     def agree(self, value: Any) -> Any:
         """Rank 0's value, on all processes."""
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device if self.device.type == "cuda" else None)
+        dist.broadcast_object_list(
+            box, src=0, device=self.device if self.device.type == "cuda" else None
+        )
         return box[0]
 
     def gathered(self, rows: Tensor) -> Tensor:
@@ -51,6 +55,14 @@ class World:
         parts: list[Any] = [None] * self.size
         dist.all_gather_object(parts, rows.cpu())
         return torch.cat(parts).to(rows.device)
+
+    def gathered_objects(self, mine: Any) -> list[Any]:
+        """Every process's object, in rank order."""
+        if self.size == 1:
+            return [mine]
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, mine)
+        return parts
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a scalar over the processes."""
