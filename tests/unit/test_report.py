@@ -4,6 +4,7 @@ import re
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from goodfit.report.records import (
     RunRow,
     StepRow,
 )
-from goodfit.report.svg import Scale, Series, line_chart, log_ticks, summarized, ticks
+from goodfit.report.svg import Scale, Series, line_chart, log_ticks, summarized, svg_file, ticks
 from goodfit.report.terminal import (
     class_text,
     columns,
@@ -230,6 +231,13 @@ def test_pictures_keep_the_pixels():
 
 def test_a_picture_with_nan_is_a_picture():
     assert picture(torch.full((3, 4, 4), float("nan"))).startswith("data:image/png")
+
+
+def test_a_drawing_can_be_a_file_of_its_own():
+    chart = line_chart("a < b", [Series("<s>", "a", [(0.0, 1.0), (1.0, 2.0)])])
+    root = fromstring(svg_file(chart))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(--a)" in root[0].text
 
 
 def test_losses_that_are_not_finite_leave_a_gap():

@@ -7,8 +7,8 @@
     predict(model, images, layer_samples=8)         8 draws of dropout and its kind
 
 Every augmentation is averaged as it declares: `identity` is left out, `views` are weighed
-exactly, `samples` are drawn. `average="logits"` takes the geometric mean of the probabilities
-(softmax of the mean logits) instead of the arithmetic one.
+exactly, `samples` are drawn, or left out with `samples=0`. `average="logits"` takes the geometric
+mean of the probabilities (softmax of the mean logits) instead of the arithmetic one.
 
 Chosen views are named in `goodfit.predict.views`.
 
@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from goodfit.augment import View
+from goodfit.augment.pipeline import Pipeline
 from goodfit.batch import Batch, as_float
 from goodfit.errors import DataError, ModelError
 from goodfit.layers._base import StochasticLayer
@@ -89,11 +90,12 @@ def predict(
     images: a tensor (n, c, h, w), or an iterable of batches: Batch, tensor, or (images, ...).
     views: names of `VIEWS`, whose product is taken, or functions of (batch, size).
         What a view averages over is not averaged again for `augment`.
-    samples, layer_samples: draws per image; a draw depends on `seed` and the image's index.
+    samples: draws of the augmentation per image, a function of `seed` and the image's index.
+    layer_samples: draws of the random layers, from torch's generator seeded with `seed`.
     precision: torch.bfloat16 runs the model under autocast.
     """
     steps, covered = steps_of(views)
-    changes = [change for change in augment if change.name not in covered]
+    changes = [change for change in augment if getattr(change, "name", "") not in covered]
     rows = []
     with _evaluating(model, layer_samples, seed), torch.inference_mode():
         for batch in _batches(images, batch_size, _device(model)):
@@ -190,8 +192,8 @@ def _all_views(
     size: int | None,
 ) -> Iterator[View]:
     """The product of draws, exact views of augmentations, and chosen views."""
-    kinds = [change for change in changes if change.marginal == "views"]
-    drawn = [change for change in changes if change.marginal == "samples"]
+    kinds = [change for change in changes if _marginal(change) == "views"]
+    drawn = [change for change in changes if _marginal(change) == "samples"]
     times = samples if drawn and samples else 1
     for draw in range(times):
         made: list[View] = [(1.0, batch)]
@@ -205,13 +207,16 @@ def _all_views(
         yield from ((weight / times, view) for weight, view in made)
 
 
+def _marginal(change: Any) -> str:
+    """What testing does with a change; one that does not say is left out."""
+    return str(getattr(change, "marginal", "identity"))
+
+
 def _drawn(batch: Batch, changes: Sequence[Any], seed: int) -> list[View]:
     """One draw of all changes that are sampled, in training's order, branching at exact views."""
-    from goodfit.augment.pipeline import Pipeline
-
     made: list[View] = [(1.0, batch)]
-    taken = [change for change in changes if change.marginal != "identity"]
-    for place, (marginal, run) in enumerate(groupby(taken, key=lambda change: change.marginal)):
+    taken = [change for change in changes if _marginal(change) != "identity"]
+    for place, (marginal, run) in enumerate(groupby(taken, key=_marginal)):
         if marginal == "samples":
             draw = Pipeline(list(run), seed + place)
             made = [(weight, draw(b)) for weight, b in made]

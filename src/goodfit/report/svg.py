@@ -5,6 +5,7 @@ drawing follows the page into dark mode and onto paper. Every text is escaped he
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
@@ -81,6 +82,14 @@ def svg(width: float, height: float, title: str, body: Iterable[str], *, css: st
     head = f'<svg viewBox="0 0 {width:g} {height:g}" class="plot {css}" role="img"'
     head += f' style="max-width:{width:g}px" aria-label="{escape(title)}">'
     return Markup(f"{head}<title>{escape(title)}</title>{''.join(body)}</svg>")
+
+
+def svg_file(drawing: Markup) -> str:
+    """A drawing as a file of its own, with the colors of the page."""
+    css = files("goodfit.report").joinpath("pages/plot.css").read_text("utf-8")
+    css += "svg { background: var(--ground); }"
+    named = str(drawing).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return named.replace("<title>", f"<style>{css}</style><title>", 1) + "\n"
 
 
 def text(x: float, y: float, said: object, css: str = "", anchor: str = "start") -> str:
