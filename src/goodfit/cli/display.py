@@ -30,7 +30,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """One line about what was decided."""
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=True)
 
     def show(self, now: Happened) -> None:
         """Progress after some steps, or an evaluation."""

@@ -80,7 +80,7 @@ class Train(Ingredient):
 class Evaluate(Ingredient):
     """How to test: what is averaged, and how often to look at the validation split."""
 
-    views: tuple[str, ...] = ("centre",)  # composed as products: "flip", "ten-crop", ...
+    views: tuple[str, ...] = ("center",)  # composed as products: "flip", "ten-crop", ...
     samples: Annotated[int, Field(ge=0)] = 0  # random draws of the training augmentation
     average: Literal["probabilities", "logits"] = "probabilities"
     every: Positive | None = None  # epochs between evaluations; None: about ten in the run

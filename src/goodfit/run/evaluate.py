@@ -1,7 +1,7 @@
 """Testing a model: the validation split guides, the test split is touched once, at the end."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,14 @@ from goodfit.run.world import World
 
 if TYPE_CHECKING:
     from goodfit.run.train import Job
+
+
+class Rows(NamedTuple):
+    """What was predicted for some images."""
+
+    probabilities: Tensor  # (n, k)
+    labels: Tensor  # (n,)
+    index: Tensor  # (n,), each image's place in its source
 
 
 def testing_loader(
@@ -38,8 +46,8 @@ def testing_loader(
 
 def tested_rows(
     model: nn.Module, loader: Loader, recipe: Recipe, world: World, *, quick: bool = False
-) -> tuple[Tensor, Tensor]:
-    """(probabilities (n, k), labels (n,)) on the CPU, of the images that could be read, in order.
+) -> Rows:
+    """Probabilities and labels on the CPU, of the images that could be read, in order.
 
     All processes share the work and get the whole result. `quick` takes the center view alone.
     """
@@ -59,7 +67,7 @@ def tested_rows(
     labels = torch.cat([batch.targets.argmax(1) for batch in seen]).cpu()
     index, rows, labels = (world.gathered(x) for x in (index, rows, labels))
     order = index.argsort()
-    return rows[order], labels[order]
+    return Rows(rows[order], labels[order], index[order])
 
 
 def _noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
@@ -71,7 +79,8 @@ def _noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
 def glance(job: "Job", model: nn.Module) -> Score:
     """Accuracy and loss on the validation split, between epochs."""
     loader = job.testing["val"]
-    return score(*tested_rows(model, loader, job.recipe, job.world, quick=True))
+    found = tested_rows(model, loader, job.recipe, job.world, quick=True)
+    return score(found.probabilities, found.labels)
 
 
 def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> None:
@@ -81,10 +90,11 @@ def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> None:
         name: tested_rows(model, loader, job.recipe, job.world)
         for name, loader in job.testing.items()
     }
-    warmth = temperature(found["val"][0].clamp_min(1e-12).log(), found["val"][1])
+    guide = found["val"]
+    warmth = temperature(guide.probabilities.clamp_min(1e-12).log(), guide.labels)
     metrics = {
-        name: evaluate(rows, labels, classes, temperature=warmth)
-        for name, (rows, labels) in found.items()
+        name: evaluate(rows.probabilities, rows.labels, classes, temperature=warmth)
+        for name, rows in found.items()
     }
     split = "test" if "test" in found else "val"
     result: dict[str, Any] = {
@@ -98,9 +108,8 @@ def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     if job.world.main:
-        for name, (rows, labels) in found.items():
-            state = {"step": steps, "probabilities": rows, "labels": labels}
-            save_state(job.directory.path / f"{name}.pt", state)
+        for name, rows in found.items():
+            save_state(job.directory.path / f"{name}.pt", {"step": steps, **rows._asdict()})
         job.directory.write("result.json", result)
 
 

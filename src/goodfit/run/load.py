@@ -111,9 +111,9 @@ class Run:
         changed = {name: value for name, value in changed.items() if value}
         recipe = recipe.replaced(evaluate=recipe.evaluate.replaced(**changed))
         loader = testing_loader(source, recipe, channels, world)
-        rows, labels = tested_rows(model, loader, recipe, world)
+        rows = tested_rows(model, loader, recipe, world)
         warmth = self.result["metrics"]["temperature"] if self.finished else None
-        return evaluate(rows, labels, self.classes, temperature=warmth)
+        return evaluate(rows.probabilities, rows.labels, self.classes, temperature=warmth)
 
     def _source(self, data: str | None, split: str | None) -> Source:
         splits = self.splits() if data is None else guess(data)()
