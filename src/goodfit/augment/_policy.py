@@ -1,0 +1,181 @@
+"""The operations of the found policies, as Pillow does them, for whole batches.
+
+Every sample has one operation and a strength of its own. Operations work on bytes, the images'
+own levels, since posterizing and equalizing mean nothing else; only the samples that an operation
+concerns are touched.
+"""
+
+from collections.abc import Callable
+from math import pi
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from goodfit.augment._color import brightened, contrasted, mean_color, recolored, saturated
+from goodfit.augment._warp import Warp, about_center, matrix, warped
+from goodfit.batch import Images
+
+Levels = UInt8[Tensor, "n c h w"]
+GEOMETRY = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
+COLOR = ("brightness", "color", "contrast")
+OPERATIONS = (
+    *("identity", *GEOMETRY, *COLOR),
+    *("sharpness", "posterize", "solarize", "auto-contrast", "equalize"),
+)
+LEVELS = 31  # of strength
+SIGNED = (*GEOMETRY, *COLOR, "sharpness")  # whose strength may be negative
+
+
+class Policy(NamedTuple):
+    """Operations of every sample in their order, by their place in OPERATIONS, and strengths."""
+
+    operation: Int[Tensor, "n steps"]
+    strength: Float[Tensor, "n steps"]
+
+
+def strengths(widest: dict[str, float], posterize: tuple[float, float]) -> Tensor:
+    """The strength of every operation at each of the 31 levels: (operations, levels)."""
+    steps = torch.linspace(0, 1, LEVELS)
+    table = torch.stack([steps * widest.get(name, 0.0) for name in OPERATIONS])
+    first, last = posterize
+    bits = first - (torch.arange(LEVELS) / ((LEVELS - 1) / (first - last))).round()
+    table[OPERATIONS.index("posterize")] = bits
+    table[OPERATIONS.index("solarize")] = 255 * (1 - steps)
+    return table
+
+
+def looked_up(
+    table: Tensor, operation: Int[Tensor, " n"], level: Int[Tensor, " n"], sign: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Each sample's strength, with its sign if the operation has one."""
+    strength = table.to(level.device)[operation, level]
+    signed = torch.tensor([name in SIGNED for name in OPERATIONS], device=level.device)
+    return torch.where(signed[operation], strength * sign, strength)
+
+
+def performed(images: Images, z: Policy) -> Images:
+    """The images after all steps, in their own dtype; float images are rounded to levels."""
+    levels = images if not images.is_floating_point() else images.mul(255).round().to(torch.uint8)
+    for operation, strength in zip(z.operation.unbind(1), z.strength.unbind(1), strict=True):
+        levels = _step(levels, operation, strength)
+    if not images.is_floating_point():
+        return levels
+    untouched = (z.operation == OPERATIONS.index("identity")).all(1)
+    return torch.where(untouched[:, None, None, None], images, levels.to(images.dtype) * (1 / 255))
+
+
+def _step(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
+    kinds = OPERATIONS.index
+    moved = (operation >= kinds("shear-x")) & (operation <= kinds("rotate"))
+    colored = (operation >= kinds("brightness")) & (operation <= kinds("contrast"))
+    images = _part(images, moved, _moved, operation, strength)
+    images = _part(images, colored, _colored, operation, strength)
+    for name, change in _SINGLE.items():
+        images = _part(images, operation == kinds(name), change, operation, strength)
+    return images
+
+
+def _part(
+    images: Levels,
+    concerned: Bool[Tensor, " n"],
+    change: Callable[[Levels, Tensor, Tensor], Levels],
+    operation: Tensor,
+    strength: Tensor,
+) -> Levels:
+    """The change of the samples it concerns; of all, and a choice after, where counting is dear."""
+    if torch.compiler.is_compiling() or images.device.type != "cpu":
+        changed = change(images, operation, strength)
+        return torch.where(concerned[:, None, None, None], changed, images)
+    rows = concerned.nonzero()[:, 0]
+    if not len(rows):
+        return images
+    changed = change(images[rows], operation[rows], strength[rows])
+    return images.index_copy(0, rows, changed)
+
+
+def _levels(images: Tensor) -> Levels:
+    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _moved(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
+    """Shears, translations and rotations, all as one map; zeros outside, nearest pixels."""
+    size = (images.shape[-2], images.shape[-1])
+    amount = {name: strength * (operation == OPERATIONS.index(name)) for name in GEOMETRY}
+    angle = amount["rotate"] * (pi / 180)
+    cos, sin = angle.cos(), angle.sin()
+    m = about_center(matrix(xx=cos, xy=-sin, yx=sin, yy=cos), size)
+    move = matrix(
+        xy=amount["shear-x"],
+        yx=amount["shear-y"],
+        x=-amount["translate-x"].trunc(),
+        y=-amount["translate-y"].trunc(),
+    )  # shears are around the upper left corner, as in the papers
+    return _levels(warped(images, Warp((m @ move,), size), "zeros", mode="nearest"))
+
+
+def _colored(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
+    mean = mean_color(images)
+    factor = 1 + strength
+    maps = [change(factor, mean) for change in (brightened, saturated, contrasted)]
+    which = (operation - OPERATIONS.index("brightness")).clamp(0, 2)
+    colors = torch.stack(maps, dim=1)[torch.arange(len(which), device=which.device), which]
+    return _levels(recolored(images, colors))
+
+
+def _sharpened(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
+    """Away from (or toward) a smoothed image; the outermost pixels keep theirs."""
+    if min(images.shape[-2:]) < 3:
+        return images
+    x = images.float()
+    smooth = x.clone()
+    inner = x[..., 1:-1, 1:-1]
+    smooth[..., 1:-1, 1:-1] = ((F.avg_pool2d(x, 3, stride=1) * 9 + inner * 4) / 13).round()
+    return smooth.lerp(x, 1 + strength.view(-1, 1, 1, 1)).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _posterized(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
+    """Only the upper `strength` bits of every level."""
+    dropped = 8 - strength.round().clamp(0, 8).long()
+    mask = 255 - (torch.ones_like(dropped) << dropped) + 1
+    return images & mask.clamp(0, 255).to(torch.uint8).view(-1, 1, 1, 1)
+
+
+def _solarized(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
+    """Levels from `strength` on are inverted."""
+    return torch.where(images >= strength.view(-1, 1, 1, 1), 255 - images, images)
+
+
+def _autocontrasted(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
+    """Each channel stretched to the whole range of levels."""
+    x = images.float()
+    low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+    flat = high == low
+    scale = torch.where(flat, 1.0, 255 / (high - low).clamp_min(1))
+    return ((x - low * ~flat) * scale).clamp_(0, 255).to(torch.uint8)
+
+
+def _equalized(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
+    """Each channel's levels spread so that all are about equally frequent, as Pillow does it."""
+    n, c, h, w = images.shape
+    places = images.reshape(n, c, h * w).long()
+    counts = torch.zeros(n, c, 256, dtype=torch.int64, device=images.device)
+    counts = counts.scatter_add(2, places, torch.ones_like(places))
+    below = counts.cumsum(2)
+    highest = 255 - (counts.flip(2) > 0).int().argmax(2, keepdim=True)  # the last level in use
+    step = (h * w - counts.gather(2, highest)) // 255
+    table = (below - counts + step // 2) // step.clamp_min(1)
+    same = torch.arange(256, device=images.device).expand_as(table)
+    table = torch.where(step == 0, same, table.clamp(0, 255)).to(torch.uint8)
+    return table.gather(2, places).view(n, c, h, w)
+
+
+_SINGLE = {
+    "sharpness": _sharpened,
+    "posterize": _posterized,
+    "solarize": _solarized,
+    "auto-contrast": _autocontrasted,
+    "equalize": _equalized,
+}
