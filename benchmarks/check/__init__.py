@@ -1,0 +1,1 @@
+"""Does `goodfit check` name the fault, find its place, and stay quiet about healthy programs?"""

@@ -1,0 +1,1 @@
+"""The half of the programs that the rules may be tuned on."""
