@@ -1,1 +1,6 @@
+"""A doctor for training: names the fault, the layer, the evidence and the fix."""
 
+from goodfit.check.check import check, check_file, explain, rule_names
+from goodfit.check.finding import Finding, Report
+
+__all__ = ["Finding", "Report", "check", "check_file", "explain", "rule_names"]

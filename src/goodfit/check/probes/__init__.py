@@ -1,1 +1,85 @@
+"""Probes: measure a program on clones and leave one frozen record each. They do not judge."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from goodfit.check.batches import taken
+from goodfit.check.probes.dry_run import DryRun, dry_run
+from goodfit.check.probes.evaluation import Evaluation, evaluation
+from goodfit.check.probes.flow import Flow, flow
+from goodfit.check.probes.gradients import Gradients, gradients
+from goodfit.check.probes.learnable import Learnable, learnable
+from goodfit.check.probes.loss_facts import LossFacts, loss_facts
+from goodfit.check.probes.norms import Norms, norms
+from goodfit.check.probes.overfit import Overfit, overfit
+from goodfit.check.probes.samples import Samples, fingerprints, samples, side
+from goodfit.check.probes.training import Training, training
+from goodfit.check.probes.wiring import Wiring, wiring
+from goodfit.check.program import reseed
+from goodfit.check.seen import Seen
+from goodfit.check.work import Work
+
+RUNNING: tuple[tuple[type, Callable[[Work], Any]], ...] = (
+    (Wiring, wiring),
+    (LossFacts, loss_facts),
+    (Training, training),
+    (Flow, flow),
+    (Gradients, gradients),
+    (Evaluation, evaluation),
+    (Norms, norms),
+    (Overfit, overfit),
+)
+NEEDS: dict[type, set[type]] = {
+    Flow: {Training},
+    Gradients: {Training},
+}  # they look at the trained clone
+
+
+def measure(
+    work: Work, train: Iterable[Any], val: Iterable[Any] | None, wanted: set[type]
+) -> tuple[Seen, dict[type, str]]:
+    """Run the probes that the rules want. A probe that raises leaves no record but its reason."""
+    seen, failed = Seen(), {}
+    wanted = wanted | {need for kind in wanted for need in NEEDS.get(kind, ())}
+
+    def run(kind: type, probe: Callable[[], Any]) -> None:
+        if kind not in wanted:
+            return
+        try:
+            torch.manual_seed(work.program.seed)
+            record = probe()
+            if record is not None:
+                seen.add(record)
+        except Exception as error:
+            failed[kind] = f"{type(error).__name__}: {error}"[:200]
+
+    run(DryRun, lambda: dry_run(work))
+    run(Samples, lambda: _samples(work, train, val))
+    data = seen.get(Samples)
+    if data is not None:
+        run(Learnable, lambda: learnable(data))
+    dry = seen.get(DryRun)
+    alive = dry is None or dry.stage == ""
+    for kind, probe in RUNNING:
+        if alive or kind in (Wiring, LossFacts):
+            run(kind, lambda probe=probe: probe(work))  # type: ignore[misc]
+        else:
+            failed[kind] = "the program raises before a step is done"
+    return seen, failed
+
+
+def _samples(work: Work, train: Iterable[Any], val: Iterable[Any] | None) -> Samples | None:
+    """The data, with a second pass of val when it can be passed again."""
+    found = samples(work)
+    if found is None or val is None or work.program.val is None or found.val is None:
+        return found
+    if iter(val) is val or isinstance(val, (list, tuple)):
+        return found
+    reseed(work.program.seed + 99)
+    again = side(taken(val, work.program.device, images=2048))
+    if again is None or again.x.shape[1:] != found.val.x.shape[1:]:
+        return found
+    return replace(found, again=(fingerprints(found.val.x), fingerprints(again.x)))

@@ -1,0 +1,262 @@
+"""Evaluation: the same twice, each sample by itself, and random modules against their average."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from goodfit.check.program import Clone, reseed
+from goodfit.check.work import Work
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One module that is random in training, on its own input.
+
+    scale: least-squares factor from the evaluation output to the training average.
+    bias: rms of their difference over the rms of the noise. z: largest standard error.
+    plain: it has no parameters and no modules inside, so the average must be exact.
+    """
+
+    name: str
+    kind: str
+    scale: float
+    bias: float
+    z: float
+    plain: bool
+    draws: int
+    relative: float = 0.0  # rms of the difference over rms of the evaluation output
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluation mode does."""
+
+    differs: float = 0.0  # between two passes, relative
+    random_at: str = ""  # the first module that draws in evaluation
+    leaks: float = 0.0  # change of a sample's scores when the others change, relative
+    leaks_at: str = ""
+    expectations: tuple[Expectation, ...] = ()
+    linear: float = math.nan  # relative |f(a) + f(b) - f(0) - f(a + b)|
+    spread: float = math.nan  # between samples over rms, of the scores
+    by_design: bool = False
+
+
+def evaluation(work: Work) -> Evaluation:
+    """Play with a clone in evaluation mode."""
+    clone = work.program.clone()
+    x, _ = work.small(32)
+    clone.model.eval()
+    with torch.no_grad():
+        differs, at = _twice(clone, x)
+        leaks, leak_at = (0.0, "") if differs > 1e-4 else _leaks(work, clone, x)
+        expectations = tuple(_expectations(work, clone, x))
+        linear = _linear(work, x)
+        scores = clone.scores(x).float()
+        spread = float(scores.std(0).mean() / scores.square().mean().sqrt().clamp_min(1e-12))
+    return Evaluation(differs, at, leaks, leak_at, expectations, linear, spread)
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    a, b = a.float(), b.float()
+    return (
+        float((a - b).abs().max() / a.abs().max().clamp_min(1e-12))
+        if a.shape == b.shape
+        else math.inf
+    )
+
+
+def _twice(clone: Clone, x: Any) -> tuple[float, str]:
+    clone.model.eval()
+    reseed(1)
+    first, inputs, outputs = _recorded(clone, x)
+    reseed(2)
+    again, inputs2, outputs2 = _recorded(clone, x)
+    differs = _distance(first, again)
+    if differs <= 1e-4:
+        return differs, ""
+    guilty = [
+        name
+        for name in outputs
+        if name in outputs2 and _distance(outputs[name], outputs2[name]) > 1e-4
+        and name in inputs and name in inputs2 and _distance(inputs[name], inputs2[name]) <= 1e-6
+    ]  # fmt: skip
+    innermost = [
+        n for n in guilty if not any(o != n and o.startswith(n + ".") for o in guilty if n)
+    ]
+    innermost = [n for n in innermost if n] or guilty
+    return differs, (innermost[0] if innermost else "") or "the model"
+
+
+def _recorded(clone: Clone, x: Any) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """Scores, and the first input and output of every module."""
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_: nn.Module, given: Any, out: Any) -> None:
+            if name not in outputs and isinstance(out, Tensor):
+                outputs[name] = out.detach().clone()
+
+        return hook
+
+    def before(name: str) -> Any:
+        def hook(_: nn.Module, given: Any) -> None:
+            if name not in inputs and given and isinstance(given[0], Tensor):
+                inputs[name] = given[0].detach().clone()
+
+        return hook
+
+    handles = []
+    for name, module in clone.model.named_modules():
+        handles += [
+            module.register_forward_pre_hook(before(name)),
+            module.register_forward_hook(keep(name)),
+        ]
+    try:
+        scores = clone.scores(x).detach().clone()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return scores, inputs, outputs
+
+
+def _leaks(work: Work, clone: Clone, x: Any) -> tuple[float, str]:
+    """Keep the first sample, replace all the others: its scores must stay."""
+    if not isinstance(x, Tensor) or len(x) < 3:
+        return 0.0, ""
+    other = x.roll(1, 0).flip(0).clone()
+    if other.is_floating_point():
+        other = other * 1.7 + 0.3 * other.float().std().to(other.dtype)
+    other[0] = x[0]
+    reseed(1)
+    first, _, outputs = _recorded(clone, x)
+    reseed(1)
+    again, _, outputs2 = _recorded(clone, other)
+    scale = first.abs().max().clamp_min(1e-12)
+    change = float((first[0] - again[0]).abs().max() / scale)
+    if change <= 1e-4:
+        return change, ""
+    for name, out in outputs.items():
+        now = outputs2.get(name)
+        if now is None or now.shape != out.shape or len(out) != len(x) or not name:
+            continue
+        if float((out[0] - now[0]).abs().max()) > 1e-4 * float(out.abs().max()):
+            return change, name
+    return change, "the model"
+
+
+def _expectations(work: Work, clone: Clone, x: Any) -> Iterator[Expectation]:
+    """Each innermost module that is random in training, averaged over draws on its own input."""
+    clone.model.train()
+    inputs: dict[str, tuple[Any, ...]] = {}
+    handles = []
+
+    def keep(name: str) -> Any:
+        def hook(_: nn.Module, given: Any) -> None:
+            if name not in inputs and given and all(isinstance(g, Tensor) for g in given):
+                inputs[name] = tuple(g.detach().clone() for g in given)
+
+        return hook
+
+    modules = dict(clone.model.named_modules())
+    for name, module in modules.items():
+        handles.append(module.register_forward_pre_hook(keep(name)))
+    try:
+        reseed(3)
+        clone.forward(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    fresh = work.program.clone()
+    modules = dict(fresh.model.named_modules())
+    random_ones: list[str] = []
+    for name in sorted(inputs, key=lambda n: -n.count(".") - bool(n)):
+        if any(inner.startswith(name + ".") or not name for inner in random_ones):
+            continue
+        if not _draws(modules[name], inputs[name]):
+            continue
+        random_ones.append(name)
+        found = _averaged(name, modules[name], inputs[name], work)
+        if found is not None:
+            yield found
+
+
+def _draws(module: nn.Module, given: tuple[Any, ...]) -> bool:
+    """Whether the module's training output is random."""
+    if isinstance(module, (nn.Linear, nn.ReLU, nn.Conv2d, _BatchNorm, nn.LayerNorm)):
+        return False
+    try:
+        results = []
+        for seed in (11, 12, 13):
+            module.train()
+            reseed(seed)
+            results.append(module(*given))
+    except Exception:
+        return False
+    first = results[0]
+    return isinstance(first, Tensor) and any(_distance(first, r) > 1e-5 for r in results[1:])
+
+
+def _averaged(
+    name: str, module: nn.Module, given: tuple[Any, ...], work: Work
+) -> Expectation | None:
+    plain = not list(module.children()) and not any(True for _ in module.parameters())
+    module.train()
+    modes = {m: m.training for m in module.modules()}
+    for m in module.modules():
+        if isinstance(m, _BatchNorm):
+            m.momentum = 0.0  # statistics stay
+    module.eval()
+    reseed(4)
+    expected = module(*given)
+    if not isinstance(expected, Tensor) or not expected.is_floating_point():
+        return None
+    for m, mode in modes.items():
+        m.training = mode and not isinstance(m, _BatchNorm)
+    draws = 400 if plain and expected.numel() < 300_000 else 100
+    total, square, count = torch.zeros_like(expected), torch.zeros_like(expected), 0
+    for seed in range(draws):
+        if work.left() < 2 and seed >= 40:
+            break
+        reseed(100 + seed)
+        out = module(*given)
+        if out.shape != expected.shape:
+            return None
+        total += out
+        square += out * out
+        count += 1
+    mean = total / count
+    var = (square / count - mean**2).clamp_min(0) * count / max(1, count - 1)
+    noise = var.mean().sqrt()
+    gap = mean - expected
+    flat, base = mean.flatten().double(), expected.flatten().double()
+    scale = float(flat @ base / (base @ base).clamp_min(1e-30))
+    error = float(
+        (base.square() @ var.flatten().double()).sqrt()
+        / (base @ base).clamp_min(1e-30)
+        / count**0.5
+    )
+    z = abs(scale - 1) / max(error, 1e-9)
+    unbiased = (gap.square() - var / count).mean().clamp_min(0).sqrt()
+    return Expectation(
+        name or "the model", type(module).__name__, scale, float(unbiased / noise.clamp_min(1e-20)), z, plain, count,
+        float(unbiased / expected.square().mean().sqrt().clamp_min(1e-20)),
+    )  # fmt: skip
+
+
+def _linear(work: Work, x: Any) -> float:
+    """How far the model is from an affine map, in evaluation."""
+    if not isinstance(x, Tensor) or not x.is_floating_point() or len(x) < 4:
+        return math.nan
+    clone = work.program.clone()
+    clone.model.eval()
+    a, b = x[: len(x) // 2], x[len(x) // 2 : 2 * (len(x) // 2)]
+    reseed(1)
+    fa, fb, f0, fab = (clone.scores(v).double() for v in (a, b, torch.zeros_like(a), a + b))
+    scale = (fa - f0).abs().max() + (fb - f0).abs().max()
+    return float((fa + fb - f0 - fab).abs().max() / scale) if float(scale) > 1e-12 else math.nan

@@ -1,0 +1,169 @@
+"""Do the inputs say anything about the targets? Nearest neighbours and class means on plain features."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from goodfit.check.probes.samples import Samples
+
+MOST = 1500  # samples per side that probes look at
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """Plain classifiers trained on one half of train and tested on the rest.
+
+    train: held-out accuracy within train. val: accuracy on val. chance: of the commonest class.
+    confusion: (k, k), true val class against the class that probes predict for it.
+    """
+
+    train: float
+    val: float
+    chance: float
+    tested: int
+    tested_val: int
+    classes: int
+    confusion: Tensor | None = None
+    val_within: float = math.nan  # held-out accuracy within val
+    stump: float = math.nan  # best single feature's held-out accuracy in train
+    stump_val: float = math.nan
+    stump_at: int = -1
+    agreement: float = (
+        math.nan
+    )  # samples whose neighbours agree with each other but not with the label
+    agreed: int = 0
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+def learnable(samples: Samples) -> Learnable | None:
+    """Fit and test the plain classifiers."""
+    train, val = samples.train, samples.val
+    if train.y is None or len(train) < 60:
+        return None
+    keep = spread(len(train), MOST)
+    features, y = plain(train.x[keep]), train.y[keep]
+    known = (y >= 0) & features.isfinite().all(1)
+    features, y = features[known], y[known]
+    k = int(y.max()) + 1 if len(y) else 0
+    if len(y) < 60 or len(y.unique()) < 2:
+        return None
+    mean, std = features.mean(0), features.std(0)
+    scaled = (features - mean) / std.clamp_min(1e-6 + 1e-3 * float(std.max()))
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(y), generator=generator)
+    first, second = order[: len(y) // 2], order[len(y) // 2 :]
+    parts = [(first, second), (second, first)]
+    rights = {name: 0 for name in ("near", "means")}
+    for fit, test in parts:
+        for name, classifier in (("near", neighbours), ("means", ridge)):
+            rights[name] += int((classifier(scaled[fit], y[fit], scaled[test], k) == y[test]).sum())
+    name = max(rights, key=lambda n: rights[n])
+    classifier = neighbours if name == "near" else ridge
+    shares = torch.bincount(y, minlength=k).float() / len(y)
+    val_right, confusion, tested_val, within = math.nan, None, 0, math.nan
+    stump, stump_val, at = math.nan, math.nan, -1
+    if val is not None and val.y is not None and len(val) >= 30:
+        pick = spread(len(val), MOST)
+        vf, vy = plain(val.x[pick]), val.y[pick]
+        good = (vy >= 0) & vf.isfinite().all(1)
+        vf, vy = (vf[good] - mean) / std.clamp_min(1e-6 + 1e-3 * float(std.max())), vy[good]
+        if len(vy) >= 30:
+            guessed = classifier(scaled, y, vf, k)
+            size = max(k, int(vy.max()) + 1)
+            confusion = torch.zeros(size, size, dtype=torch.long)
+            confusion.index_put_((vy, guessed), torch.ones_like(vy), accumulate=True)
+            val_right, tested_val = float((guessed == vy).float().mean()), len(vy)
+            half = len(vy) // 2
+            if half >= 30 and len(vy[:half].unique()) > 1:
+                within = float(
+                    (classifier(vf[:half], vy[:half], vf[half:], size) == vy[half:]).float().mean()
+                )
+            stump, stump_val, at = stumps(
+                scaled[first], y[first], scaled[second], y[second], vf, vy, k
+            )
+    agreement, agreed = outvoted(scaled, y, k)
+    return Learnable(
+        rights[name] / len(y), val_right, float(shares.max()), len(y), tested_val, k, confusion, within,
+        stump, stump_val, at, agreement, agreed, {n: r / len(y) for n, r in rights.items()},
+    )  # fmt: skip
+
+
+def spread(count: int, most: int) -> Tensor:
+    """Evenly spaced indices, at most `most`."""
+    return torch.arange(count) if count <= most else torch.linspace(0, count - 1, most).long()
+
+
+def plain(x: Tensor) -> Tensor:
+    """Features any data has: the values, and for images also local contrasts pooled over places."""
+    if x.ndim != 4:
+        return x.flatten(1)[:, :4096]
+    side = 12
+    small = F.adaptive_avg_pool2d(x, side) if min(x.shape[-2:]) > side else x
+    generator = torch.Generator().manual_seed(0)
+    kernels = torch.randn(32, x.shape[1], 5, 5, generator=generator)
+    kernels = kernels - kernels.mean((1, 2, 3), keepdim=True)
+    kernels = kernels / kernels.flatten(1).norm(dim=1)[:, None, None, None]
+    source = F.adaptive_avg_pool2d(x, 32) if min(x.shape[-2:]) > 32 else x
+    pooled = []
+    for part in source.split(256):
+        response = F.conv2d(part, kernels, padding=2).abs()
+        pooled.append(torch.cat([response.mean((2, 3)), response.amax((2, 3))], 1))
+    local = torch.cat(pooled)
+    local = (local - local.mean(0)) / local.std(0).clamp_min(1e-8)
+    flat = small.flatten(1)
+    weight = (flat.shape[1] / local.shape[1]) ** 0.5 * flat.std().clamp_min(1e-8)
+    return torch.cat([flat, local * weight * 0.5], 1)
+
+
+def neighbours(fit: Tensor, y: Tensor, test: Tensor, k: int, among: int = 7) -> Tensor:
+    """The commonest class among the nearest samples, nearer ones counting more."""
+    near = torch.cdist(test, fit).topk(min(among, len(fit)), largest=False)
+    votes = torch.zeros(len(test), k).scatter_add_(
+        1, y[near.indices], 1 / (near.values + 1e-3 * near.values.mean() + 1e-12)
+    )
+    return votes.argmax(1)
+
+
+def ridge(fit: Tensor, y: Tensor, test: Tensor, k: int) -> Tensor:
+    """Least squares on one-hot targets with a ridge, through the kernel matrix."""
+    center = fit.mean(0)
+    a, b = fit - center, test - center
+    gram = a @ a.T
+    targets = F.one_hot(y, k).float()
+    prior = targets.mean(0)
+    strength = 0.1 * gram.diagonal().mean() + 1e-9
+    solved = torch.linalg.solve(gram + strength * torch.eye(len(gram)), targets - prior)
+    return ((b @ a.T) @ solved + prior).argmax(1)
+
+
+def stumps(
+    fit: Tensor, y: Tensor, test: Tensor, ty: Tensor, val: Tensor, vy: Tensor, k: int
+) -> tuple[float, float, int]:
+    """The single feature that predicts best by nearest class mean: accuracy in train and in val."""
+    counts = torch.bincount(y, minlength=k).clamp_min(1).float()
+    means = torch.zeros(k, fit.shape[1]).index_add_(0, y, fit) / counts[:, None]  # (k, d)
+    present = torch.bincount(y, minlength=k) > 0
+    means[~present] = 1e9
+    rights = torch.zeros(fit.shape[1])
+    for j in range(0, fit.shape[1], 256):
+        nearest = (test[:, None, j : j + 256] - means[None, :, j : j + 256]).abs().argmin(1)
+        rights[j : j + 256] = (nearest == ty[:, None]).float().mean(0)
+    at = int(rights.argmax())
+    guessed = (val[:, None, at] - means[None, :, at]).abs().argmin(1)
+    return float(rights[at]), float((guessed == vy).float().mean()), at
+
+
+def outvoted(x: Tensor, y: Tensor, k: int, among: int = 15) -> tuple[float, int]:
+    """Among samples whose neighbours agree (two thirds or more), the share they outvote."""
+    distance = torch.cdist(x, x)
+    distance.fill_diagonal_(math.inf)
+    near = distance.topk(min(among, len(x) - 1), largest=False).indices
+    votes = torch.zeros(len(x), k).scatter_add_(1, y[near], torch.ones(near.shape))
+    top, winner = votes.max(1)
+    sure = top >= 0.6 * near.shape[1]
+    return (float((winner[sure] != y[sure]).float().mean()) if bool(sure.any()) else math.nan), int(
+        sure.sum()
+    )

@@ -1,0 +1,198 @@
+"""What the loss does as a function of the scores: shape, sign, reduction, who counts."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from goodfit.check.program import Clone, reseed
+from goodfit.check.work import Work, joined, truth
+
+
+@dataclass(frozen=True)
+class LossFacts:
+    """Measured on the user's targets; nan where it could not be measured.
+
+    doubled: loss of a batch taken twice over that of the batch. constant: at zero scores.
+    rewarded: share of samples whose true score the loss wants higher than the mean of the others.
+    shift: the loss does not change when all scores of a sample rise alike (softmax inside).
+    linear: the loss is linear in the scores (it wants log-probabilities).
+    best: the loss when the true class gets the highest score the model can give, others the lowest.
+    """
+
+    start: float = math.nan
+    constant: float = math.nan
+    doubled: float = math.nan
+    rewarded: float = math.nan
+    punished: float = math.nan
+    judged: int = 0
+    shift: bool = False
+    linear: bool = False
+    depends_on_others: float = 0.0
+    ignored: dict[int, int] = field(default_factory=dict)  # class: samples without any gradient
+    best: float = math.nan
+    low: float = math.nan  # of the scores when the last layers are scaled up
+    high: float = math.nan
+    rows_sum: float = math.nan  # largest distance of a row's sum from one
+    columns_sum: float = math.nan
+    negative: float = math.nan  # smallest score
+    zeros: float = 0.0  # share of scores that are exactly zero
+    accuracy: float = math.nan  # at the start, evaluation mode
+    outputs: int = 0
+    images: int = 0
+    log_rows: float = math.nan  # largest |logsumexp| of a row
+
+
+def loss_facts(work: Work) -> LossFacts:
+    """Play with the scores of one batch."""
+    clone = work.program.clone()
+    reseed(work.program.seed + 4)
+    x, y = joined(work.program.train.batches, 256)
+    x, y = work.small(256) if not isinstance(y, Tensor) else (x, y)
+    clone.model.train()
+    with torch.no_grad():
+        output = clone.forward(x)
+        scores = clone.pick(output).detach()
+        start = float(clone.loss(output, y))
+    facts: dict[str, object] = {"start": start, "outputs": scores.shape[-1] if scores.ndim > 1 else 1,
+                                "images": len(x)}  # fmt: skip
+    classes = truth(y, scores)
+
+    def loss(z: Tensor, t: object = y) -> Tensor:
+        return clone.loss_of_scores(z, t, like=output if t is y else None)
+
+    facts |= _quiet(lambda: {"constant": float(loss(torch.zeros_like(scores)).detach())})
+    if isinstance(y, Tensor):
+        facts |= _quiet(lambda: _doubled(loss, scores, y))
+    facts |= _quiet(lambda: _ranges(scores))
+    facts |= _quiet(lambda: {"shift": _shift(loss, scores), "linear": _linear(loss, scores)})
+    if classes is not None and scores.ndim == 2 and len(classes) == len(scores):
+        facts |= _quiet(lambda: _rewards(loss, scores, classes))
+        facts |= _quiet(lambda: _mixing(loss, scores))
+        facts |= _quiet(lambda: _accuracy(clone, x, classes))
+        facts |= _quiet(lambda: _bounds(work, x, loss, scores, classes))
+    return LossFacts(**facts)  # type: ignore[arg-type]
+
+
+def _quiet(measure: object) -> dict[str, object]:
+    try:
+        return measure()  # type: ignore[operator, no-any-return]
+    except Exception:
+        return {}
+
+
+def _doubled(loss: object, scores: Tensor, y: Tensor) -> dict[str, object]:
+    once = float(loss(scores[:64], y[:64]))  # type: ignore[operator]
+    twice = float(loss(torch.cat([scores[:64]] * 2), torch.cat([y[:64]] * 2)))  # type: ignore[operator]
+    return {"doubled": twice / once if abs(once) > 1e-12 else math.nan}
+
+
+def _ranges(scores: Tensor) -> dict[str, object]:
+    if scores.ndim != 2:
+        return {}
+    z = scores.float()
+    return {
+        "rows_sum": float((z.sum(1) - 1).abs().max()),
+        "columns_sum": float((z.sum(0) - 1).abs().max()) if len(z) > 1 else math.nan,
+        "negative": float(z.min()),
+        "zeros": float((z == 0).float().mean()),
+        "log_rows": float(z.logsumexp(1).abs().max()),
+    }
+
+
+def _shift(loss: object, scores: Tensor) -> bool:
+    a = float(loss(scores))  # type: ignore[operator]
+    b = float(loss(scores + 1.5))  # type: ignore[operator]
+    return scores.ndim > 1 and scores.shape[1] > 1 and abs(a - b) < 1e-3 * max(1.0, abs(a))
+
+
+def _linear(loss: object, scores: Tensor) -> bool:
+    z = torch.randn_like(scores.float())
+    at = [float(loss(s * z)) for s in (0.0, 1.0, 2.0)]  # type: ignore[operator]
+    return abs(at[1] - at[0]) > 1e-6 and abs(at[2] - 2 * at[1] + at[0]) < 1e-4 * abs(at[1] - at[0])
+
+
+def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]:
+    """The sign of the loss's wish for each sample's true score, at small random scores."""
+    z = (0.1 * torch.randn_like(scores.float())).requires_grad_()
+    (g,) = torch.autograd.grad(loss(z), z)  # type: ignore[operator]
+    n, k = g.shape
+    if k == 1:
+        wish = -g[:, 0] * (2 * classes.clamp(0, 1) - 1)
+    else:
+        inside = (classes >= 0) & (classes < k)
+        true = g.gather(1, classes.clamp(0, k - 1)[:, None])[:, 0]
+        wish = ((g.sum(1) - true) / (k - 1) - true)[inside]
+        classes, g = classes[inside], g[inside]
+    scale = g.abs().max().clamp_min(1e-30)
+    none = g.abs().amax(1) <= 1e-7 * scale
+    counts = {int(c): int((classes == c).sum()) for c in classes.unique()}
+    ignored = {c: n for c, n in counts.items() if n >= 3 and bool(none[classes == c].all())}
+    clear = wish[~none]
+    judged = len(clear)
+    return {
+        "rewarded": float((clear > 0).float().mean()) if judged else math.nan,
+        "punished": float((clear < 0).float().mean()) if judged else math.nan,
+        "judged": judged,
+        "ignored": ignored,
+    }
+
+
+def _mixing(loss: object, scores: Tensor) -> dict[str, object]:
+    """How much the direction of a sample's gradient turns when the other samples' scores change."""
+    first = torch.randn_like(scores.float())
+    second = torch.randn_like(first)
+    second[0] = first[0]
+    sides = []
+    for z in (first, second):
+        z = z.clone().requires_grad_()
+        sides.append(torch.autograd.grad(loss(z), z)[0][0])  # type: ignore[operator]
+    a, b = sides
+    if min(float(a.norm()), float(b.norm())) < 1e-12 or a.numel() < 2:
+        return {}
+    cosine = float(torch.nn.functional.cosine_similarity(a, b, dim=0))
+    return {"depends_on_others": 1 - cosine}
+
+
+def _accuracy(clone: Clone, x: Tensor, classes: Tensor) -> dict[str, object]:
+    from goodfit.check.work import guess
+
+    clone.model.eval()
+    with torch.no_grad():
+        right = guess(clone.scores(x)) == classes
+    return {"accuracy": float(right.float().mean())}
+
+
+def _bounds(
+    work: Work, x: Tensor, loss: object, scores: Tensor, classes: Tensor
+) -> dict[str, object]:
+    """The range of the scores when the last weights are scaled up, and the best loss inside it."""
+    from goodfit.check.probes.flow import heads_of
+    from goodfit.check.probes.trace import trace
+
+    clone = work.program.clone()
+    clone.model.train()
+    seen = trace(clone.model, x[:16], clone.pick)
+    params = dict(clone.model.named_parameters())
+    heads = {name for index in heads_of(seen) for name in seen.nodes[index].params}
+    low, high = [], []
+    with torch.no_grad():
+        for name in heads & params.keys():
+            p = params[name]
+            p.copy_(torch.randn_like(p) * p.float().std(correction=0).clamp_min(0.05) + 2 * p)
+        for scale in (30.0, 30.0):
+            for name in heads & params.keys():
+                params[name].mul_(scale)
+            z = clone.scores(x[:64]).float()
+            low.append(float(z.min()))
+            high.append(float(z.max()))
+    bounded_low = low[1] > 2 * low[0] - 1e-6 if low[0] < 0 else True
+    bounded_high = high[1] < 2 * high[0] + 1e-6
+    facts: dict[str, object] = {"low": low[1] if bounded_low else -math.inf,
+                                "high": high[1] if bounded_high else math.inf}  # fmt: skip
+    if bounded_high and bounded_low and scores.shape[1] > 1:
+        z = torch.full_like(scores, low[1])
+        z.scatter_(1, classes.clamp(0, scores.shape[1] - 1)[:, None], high[1])
+        facts["best"] = float(loss(z))  # type: ignore[operator]
+    return facts

@@ -1,0 +1,280 @@
+"""Train clones for a few dozen steps, as the user would, and slower or faster when that fails."""
+
+import inspect
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from goodfit.check.program import Clone, reseed
+from goodfit.check.work import Work, accuracy, affordable, joined
+
+
+@dataclass(frozen=True)
+class Run:
+    """One short training.
+
+    factor: of the learning rate; None for the reference optimizer (Adam).
+    losses, accuracies: of each batch, before its update, in training mode.
+    start, end: loss on the same images before and after, in training mode, same noise.
+    predicted: decrease that the gradient promises for each update; actual: what came of it.
+    """
+
+    factor: float | None
+    losses: tuple[float, ...] = ()
+    accuracies: tuple[float, ...] = ()
+    start: float = math.nan
+    end: float = math.nan
+    accuracy_start: float = math.nan
+    accuracy_end: float = math.nan
+    images: int = 1
+    finite: bool = True
+    broke: str = ""
+    predicted: tuple[float, ...] = ()
+
+    @property
+    def progress(self) -> float:
+        """Relative fall of the loss; minus infinity when it is not finite."""
+        if not self.finite or not math.isfinite(self.end):
+            return -math.inf
+        return (self.start - self.end) / max(abs(self.start), 1e-12)
+
+    @property
+    def gained(self) -> float:
+        """Standard errors by which accuracy rose."""
+        if math.isnan(self.accuracy_end) or not self.finite:
+            return 0.0
+        p = (self.accuracy_start + self.accuracy_end) / 2
+        return (self.accuracy_end - self.accuracy_start) / math.sqrt(
+            2 * max(p * (1 - p), 0.01) / self.images
+        )
+
+    @property
+    def learns(self) -> bool:
+        """Whether it plainly gets better."""
+        return (
+            self.finite
+            and self.broke == ""
+            and (self.progress > 0.1 or (self.gained > 4 and self.progress > 0))
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """The user's own run, the same at other learning rates, and a reference optimizer's."""
+
+    own: Run
+    others: tuple[Run, ...] = ()
+    reference: Run | None = None
+    constant: float = math.nan  # the loss of zero scores
+    updates: dict[str, float] = field(
+        default_factory=dict
+    )  # parameter: rms of update over rms of weight
+    peak: float = 0.0  # of the learning rate
+    warms_up: bool = False
+
+    @property
+    def learns(self) -> bool:
+        """Whether the program gets better as it is."""
+        return self.own.learns
+
+    def best(self) -> Run:
+        """The run that got furthest."""
+        runs = [self.own, *self.others, *([self.reference] if self.reference else [])]
+        return max(runs, key=lambda run: (run.progress, run.gained))
+
+    def at(self, factor: float) -> Run | None:
+        """The run at this multiple of the learning rate."""
+        return next((run for run in self.others if run.factor == factor), None)
+
+
+def training(work: Work) -> Training:
+    """Train as is; when that does not learn, also slower, faster and with the reference."""
+    program = work.program
+    own_optimizer = program.optimizer is not None
+    steps = int(min(60, max(10, 5.0 / max(work.step_seconds, 1e-4))))
+    clone = program.clone()
+    before = {name: p.detach().clone() for name, p in clone.model.named_parameters()}
+    own = train(work, clone, steps, 1.0 if own_optimizer else None)
+    work.after = clone
+    updates = {}
+    for name, p in clone.model.named_parameters():
+        if name in before and before[name].shape == p.shape and p.is_floating_point():
+            size = before[name].float().square().mean().sqrt()
+            moved = (p.detach() - before[name]).float().square().mean().sqrt()
+            updates[name] = float(moved / size.clamp_min(1e-12))
+    others: list[Run] = []
+    reference = None
+    if not own.learns or own.progress < 0.1:
+        for factor in (0.1, 10.0, 0.01, 100.0, 1000.0) if own_optimizer else ():
+            if work.left() < 4:
+                break
+            fresh = program.clone()
+            run = train(work, fresh, steps, factor)
+            others.append(run)
+            if run.learns and not own.finite:
+                work.after = fresh
+        if own_optimizer and work.left() > 2:
+            fresh = program.clone()
+            reference = train(work, fresh, steps, None)
+            if reference.learns and not any(r.learns for r in others):
+                work.after = fresh if not own.finite else work.after
+    x, y = probe_batch(work)
+    peak = (
+        max((peak_lr(group) for group in program.optimizer.param_groups), default=0.0)
+        if program.optimizer
+        else 0.0
+    )
+    return Training(
+        own,
+        tuple(others),
+        reference,
+        _constant(program.clone(), x, y),
+        updates,
+        peak,
+        warms_up(work),
+    )
+
+
+def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
+    """`steps` updates of a clone at `factor` times the learning rate; the reference when None."""
+    reseed(work.program.seed + 1)
+    optimizer = clone.optimizer
+    if factor is None or optimizer is None:
+        factor, wanted = None, [p for p in clone.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(wanted, lr=1e-3) if wanted else None
+    if optimizer is None:
+        return Run(factor, broke="no parameter wants a gradient")
+    peaks = [
+        peak_lr(group) * _schedule_peak(work) * (factor or 1.0) for group in optimizer.param_groups
+    ]
+    ramp = steps // 4 if warms_up(work) else 0
+    x, y = probe_batch(work)
+    start, accuracy_start = measured(clone, x, y)
+    losses, accuracies, predicted = [], [], []
+    broke = ""
+    stop = time.monotonic() + 8.0
+    clone.model.train()
+    try:
+        for number in range(steps):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * min(1.0, (number + 1) / ramp) if ramp else peak
+            value, right, promise = step(clone, optimizer, *work.batch(number))
+            losses.append(value)
+            accuracies.append(right)
+            predicted.append(promise)
+            if not math.isfinite(value) or time.monotonic() > stop:
+                break
+    except Exception as error:
+        broke = f"{type(error).__name__}: {error}"[:200]
+    end, accuracy_end = measured(clone, x, y)
+    finite = all(map(math.isfinite, losses)) and math.isfinite(end)
+    finite = finite and all(bool(p.isfinite().all()) for p in clone.model.parameters())
+    return Run(
+        factor, tuple(losses), tuple(accuracies), start, end, accuracy_start, accuracy_end,
+        len(x) if isinstance(x, Tensor) else 1, finite, broke, tuple(predicted),
+    )  # fmt: skip
+
+
+def step(clone: Clone, optimizer: Optimizer, x: Any, y: Any) -> tuple[float, float, float]:
+    """One update; the loss, the accuracy and the decrease that the gradient promises."""
+    seen: dict[str, Any] = {}
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        clone.model.zero_grad()
+        output = clone.forward(x)
+        value = clone.loss(output, y)
+        value.backward()  # type: ignore[no-untyped-call]
+        if not seen:
+            seen["loss"], seen["right"] = float(value.detach()), accuracy(clone.pick(output), y)
+        return value.detach()
+
+    needs = inspect.signature(type(optimizer).step).parameters.get("closure")
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    if needs is not None and needs.default is inspect.Parameter.empty:
+        optimizer.step(closure)
+        return seen["loss"], seen["right"], 0.0
+    closure()
+    old = [p.detach().clone() for p in params]
+    grads = [None if p.grad is None else p.grad.detach().clone() for p in params]
+    optimizer.step()
+    promise = sum(
+        float(((o - p.detach()) * g).sum()) for p, o, g in zip(params, old, grads, strict=True) if g is not None and not g.is_sparse
+    )  # fmt: skip
+    return seen["loss"], seen["right"], promise
+
+
+def probe_batch(work: Work) -> tuple[Any, Any]:
+    """The images that runs are compared on."""
+    x, _ = work.batch()
+    return joined(work.program.train.batches, min(256, 8 * affordable(x)))
+
+
+@torch.no_grad()
+def measured(clone: Clone, x: Any, y: Any) -> tuple[float, float]:
+    """Loss and accuracy in training mode, always with the same noise; buffers are left alone."""
+    clone.model.train()
+    buffers = {name: b.detach().clone() for name, b in clone.model.named_buffers()}
+    state = torch.get_rng_state()
+    try:
+        reseed(0)
+        output = clone.forward(x)
+        value = float(clone.loss(output, y))
+        right = accuracy(clone.pick(output), y)
+    except Exception:
+        value, right = math.nan, math.nan
+    finally:
+        torch.set_rng_state(state)
+        for name, b in clone.model.named_buffers():
+            if name in buffers and b.shape == buffers[name].shape:
+                b.copy_(buffers[name])
+    return value, right
+
+
+def peak_lr(group: dict[str, Any]) -> float:
+    """The highest learning rate of a group that a scheduler is known to reach."""
+    return max(
+        float(group[name]) for name in ("lr", "initial_lr", "max_lr") if group.get(name) is not None
+    )
+
+
+def _schedule_peak(work: Work) -> float:
+    """The largest factor of a schedule that is a function of progress."""
+    schedule = work.program.schedule
+    if schedule is None or hasattr(schedule, "optimizer") or not callable(schedule):
+        return 1.0
+    try:
+        return max(float(schedule(i / 50)) for i in range(50)) or 1.0
+    except Exception:
+        return 1.0
+
+
+def warms_up(work: Work) -> bool:
+    """Whether the learning rate starts low and rises."""
+    schedule, optimizer = work.program.schedule, work.program.optimizer
+    if optimizer is not None:
+        for group in optimizer.param_groups:
+            if float(group.get("lr", 1.0)) < 0.7 * peak_lr(group):
+                return True
+    if schedule is None or hasattr(schedule, "optimizer") or not callable(schedule):
+        return schedule is not None
+    try:
+        return float(schedule(0.0)) < 0.7 * _schedule_peak(work)
+    except Exception:
+        return False
+
+
+@torch.no_grad()
+def _constant(clone: Clone, x: Any, y: Any) -> float:
+    try:
+        clone.model.train()
+        output = clone.forward(x)
+        scores = clone.pick(output)
+        return float(clone.loss_of_scores(torch.zeros_like(scores), y, like=output))
+    except Exception:
+        return math.nan

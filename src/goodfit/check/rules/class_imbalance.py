@@ -1,0 +1,57 @@
+"""Some classes are far rarer than others.
+
+## Why it matters
+Predicting the common class is the quickest way down, and rare classes are learned last or never.
+Plain accuracy hides it.
+
+## What to do
+Weigh the loss by inverse class frequency or sample classes evenly, and judge by balanced accuracy.
+
+## When it is wrong
+When the loss or the sampler already weighs classes (the rule looks for it), or when rarity is the
+truth and plain accuracy the goal.
+
+Source: Cui et al. 2019, arXiv:1901.05555; exact interval of the ratio.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from scipy.stats import beta
+
+from goodfit.check.finding import Finding
+from goodfit.check.probes.samples import Samples
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Positive
+
+
+class ClassImbalance(Rule):
+    needs: ClassVar[tuple[type, ...]] = (Samples,)
+    most: Positive = 10.0  # commonest over rarest class
+    mention: Positive = 4.0
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        data = seen[Samples]
+        y = data.train.y
+        if y is None or data.weighted or len(y) < 40:
+            return
+        counts = torch.bincount(y[y >= 0])
+        present = counts.nonzero()[:, 0]
+        if len(present) < 2 or len(y) < 8 * len(present):
+            return
+        rare = int(present[counts[present].argmin()])
+        common, fewest = int(counts.max()), int(counts[rare])
+        ratio = common / fewest
+        share = float(beta.ppf(0.01, common, fewest + 1))
+        sure = share / (1 - share)
+        if ratio > self.most and sure > 0.6 * self.most:
+            weight = f"{len(y) / (len(present) * fewest):.2f}"
+            yield self.finding(
+                f"class {rare}", rarest=f"{fewest} samples of {len(y)}", commonest=f"class {int(counts.argmax())} has {common}, {ratio:.0f} times as many",
+                fix=f"weigh the loss by n / (classes * count), here {weight} for class {rare}, or sample the classes evenly",
+            )  # fmt: skip
+        elif ratio > self.mention and sure > self.mention:
+            yield self.finding(f"class {rare}", severity="advice", rarest=f"{fewest} samples of {len(y)}",
+                               commonest=f"{common}", fix="judge by balanced accuracy")  # fmt: skip

@@ -1,0 +1,72 @@
+"""Units that output zero for every image.
+
+## Why it matters
+Where a ReLU outputs zero its gradient is zero, so a unit that is zero everywhere cannot learn.
+A few are normal; many mean that the learning rate was too high in the first steps, or that a
+bias pushed them under.
+
+## What to do
+Lower the peak learning rate or lengthen the warmup; initialize with Kaiming and zero bias. If units still
+die, use LeakyReLU or GELU, whose gradient does not vanish there.
+
+## When it is wrong
+After pruning, zeros are wanted: silence the rule for that run. Good nets have layers with 20 to
+40% silent units; the limit lies above that.
+
+Source: Lu et al. 2019, arXiv:1903.06733. Lecture: Activation Functions, ReLU.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.flow import Flow
+from goodfit.check.probes.trace import RECTIFIERS, Trace, layer_name
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Fraction
+
+
+def silent_shares(seen: Trace) -> dict[str, tuple[float, int]]:
+    """Per layer with weights: the share of units that its rectifier keeps at zero, and their number."""
+    found: dict[str, tuple[float, int]] = {}
+    for node in seen.nodes:
+        if node.op in RECTIFIERS and node.stats is not None and node.stats.silent is not None:
+            source = seen.weighted_before(node.index)
+            name = layer_name(source) if source is not None else node.module or "the model"
+            share, units = float(node.stats.silent.float().mean()), len(node.stats.silent)
+            if name not in found or found[name][0] < share:
+                found[name] = (share, units)
+    return found
+
+
+class DeadUnits(Rule):
+    severity: ClassVar[Severity] = "warning"
+    needs: ClassVar[tuple[type, ...]] = (Flow,)
+    most: Fraction = 0.6  # share of a layer that may be dead from the start
+    died: Fraction = 0.45  # share that may die in the first steps
+    error_above: Fraction = 0.9
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        flow = seen[Flow]
+        before = silent_shares(flow.start)
+        after = silent_shares(flow.after) if flow.after is not None else {}
+        images = flow.start.images
+        upper = 1 - 0.01 ** (1 / max(1, images))  # of P(active) for a unit that was never active
+        first = True
+        for name, (share, units) in before.items():
+            now = after.get(name, (share, units))[0]
+            dead = min(share, now) if share > self.most else now
+            died = now - share
+            if units < 4 or not (dead > self.most or (died > self.died and now > self.died)):
+                continue
+            fix = (
+                f"initialize {name} with nn.init.kaiming_normal_ and a zero bias, or use GELU after it" if share > self.most
+                else "lower the peak learning rate tenfold, or use GELU here"
+            )  # fmt: skip
+            yield self.finding(
+                name, severity="error" if dead > self.error_above and first else "warning",
+                dead=f"{dead:.0%} of {units} units, over {images} images (each active on at most {upper:.1%})",
+                at_start=f"{share:.0%}", limit=f"{self.most:.0%}", fix=fix,
+            )  # fmt: skip
+            first = False

@@ -1,0 +1,42 @@
+"""Many train samples are copies of others.
+
+## Why it matters
+Copies waste steps, overweight what they show, and leak across splits.
+
+## What to do
+Deduplicate by a hash of the image; if copies were meant to balance classes, use class weights or
+a weighted sampler instead, after splitting.
+
+## When it is wrong
+Sampling with replacement repeats samples by design and is not reported.
+
+Source: exact hashes.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from goodfit.check.finding import Finding
+from goodfit.check.probes.samples import Samples, fingerprints
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Fraction
+
+
+class DuplicateSamples(Rule):
+    needs: ClassVar[tuple[type, ...]] = (Samples,)
+    most: Fraction = 0.15  # share of samples that may repeat an earlier one
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        train = seen[Samples].train
+        if train.draws or len(train) < 32 or not bool(train.x.isfinite().all()):
+            return
+        few = train.x[0].numel() < 8 and bool((train.x == train.x.round()).all())
+        unique, counts = fingerprints(train.x).unique(return_counts=True)
+        repeated = 1 - len(unique) / len(train)
+        if repeated > self.most and not few:
+            yield self.finding(
+                "train samples", repeated=f"{repeated:.0%} of {len(train)} samples repeat an earlier one",
+                commonest=f"one comes {int(counts.max())} times",
+                fix="deduplicate the train set by a hash of each image, after splitting",
+            )  # fmt: skip

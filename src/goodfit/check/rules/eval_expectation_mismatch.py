@@ -1,0 +1,43 @@
+"""A random layer's training average is not what it outputs in evaluation.
+
+## Why it matters
+Everything after it was trained on another scale than it is tested on.
+
+## What to do
+Divide by the keep probability in training (inverted dropout), or multiply by it in evaluation,
+and never both.
+
+## When it is wrong
+Where nonlinear layers follow the noise inside the module, the average differs a little by nature;
+such modules get a wider margin.
+
+Source: Srivastava et al. 2014, JMLR 15; Monte-Carlo mean on the module's own input, with its standard error.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.evaluation import Evaluation
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Fraction, Positive
+
+
+class EvalExpectationMismatch(Rule):
+    severity: ClassVar[Severity] = "error"
+    needs: ClassVar[tuple[type, ...]] = (Evaluation,)
+    exact: Fraction = 0.04  # deviation of the scale for a plain random layer
+    block: Fraction = 0.3  # for a module with layers inside
+    sure: Positive = 6.0  # standard errors
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        for e in seen[Evaluation].expectations:
+            off = abs(e.scale - 1)
+            wrong = off > self.exact and e.z > self.sure if e.plain else (off > self.block and e.z > self.sure) or (
+                e.bias > 0.6 and e.relative > 0.2 and e.z > self.sure)  # fmt: skip
+            if wrong:
+                yield self.finding(
+                    e.name, training=f"average of {e.draws} draws is {e.scale:.2f} times the evaluation output ({e.z:.0f} standard errors)",
+                    fix="divide by the keep probability in training and return the input as it is in evaluation (inverted dropout)",
+                )  # fmt: skip

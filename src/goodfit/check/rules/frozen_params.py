@@ -1,0 +1,47 @@
+"""Frozen weights that were never trained.
+
+## Why it matters
+A random layer that cannot move throws information away for good. Freezing is for trained weights.
+
+## What to do
+Set requires_grad_(True) on the layer, or load the trained weights before freezing.
+
+## When it is wrong
+Trained weights frozen on purpose are recognized and left alone; fixed random features on purpose
+are not: silence the rule for them.
+
+Source: weights compared with the draws of the usual initializations.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.flow import Flow
+from goodfit.check.probes.wiring import Wiring
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+
+
+class FrozenParams(Rule):
+    severity: ClassVar[Severity] = "warning"
+    needs: ClassVar[tuple[type, ...]] = (Wiring, Flow)
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        wiring, flow = seen[Wiring], seen[Flow]
+        used = {name for node in flow.start.nodes for name in node.params}
+        weights = [p for p in wiring.parameters if p.dims > 1 and p.name in used and p.size >= 16]
+        frozen = [p for p in weights if not p.wants_grad]
+        if not frozen or len(frozen) == len(weights) == 0 or flow.trained:
+            return
+        drawn = [p for p in frozen if p.drawn]
+        if sum(p.size for p in drawn) <= 0.5 * sum(p.size for p in frozen):
+            return
+        moved = any(row["tracked"] > 20 for row in wiring.norms.values())
+        if moved and len(frozen) > 0.5 * len(weights):
+            return
+        first = drawn[0]
+        yield self.finding(
+            first.module or first.name, frozen=f"{len(drawn)} of {len(weights)} weights: {', '.join(p.name for p in drawn[:3])}",
+            weights="look freshly drawn, not trained", fix=f"model.get_submodule('{first.module}').requires_grad_(True) before the optimizer is made, or load trained weights first",
+        )  # fmt: skip

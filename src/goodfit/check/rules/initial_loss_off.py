@@ -1,0 +1,44 @@
+"""The first loss is far above that of a net that knows nothing.
+
+## Why it matters
+A fresh net should give every class about the same score: cross-entropy ln C. A loss of three
+times that means confident nonsense, which the first steps only unlearn.
+
+## What to do
+Shrink the last layer at the start (normal with standard deviation 0.01, zero bias).
+
+## When it is wrong
+Resumed and fine-tuned nets do not start from nothing; the rule skips them when they beat chance.
+
+Source: Karpathy 2019, "A Recipe for Training Neural Networks". Lecture: Choosing hyperparameters, step 1.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from goodfit.check.finding import Finding
+from goodfit.check.probes.flow import Flow
+from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Positive
+
+
+class InitialLossOff(Rule):
+    needs: ClassVar[tuple[type, ...]] = (LossFacts,)
+    most: Positive = 3.0  # times the loss of equal scores
+    mention: Positive = 1.7
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        facts, flow = seen[LossFacts], seen.get(Flow)
+        if not facts.constant > 0 or not facts.shift:
+            return
+        ratio = facts.start / facts.constant
+        if facts.accuracy > 2.5 / max(2, facts.outputs) or not ratio > self.mention:
+            return
+        heads = [la.name for la in flow.layers if la.head] if flow is not None else []
+        yield self.finding(
+            heads[-1] if heads else "the last layer", severity="warning" if ratio > self.most else "advice",
+            first_loss=f"{facts.start:.3g}", equal_scores=f"{facts.constant:.3g}",
+            fix="shrink the last layer at the start: nn.init.normal_(weight, std=0.01); nn.init.zeros_(bias)",
+        )  # fmt: skip

@@ -1,0 +1,61 @@
+"""The inputs say nothing about the targets.
+
+## Why it matters
+When labels are shuffled or paired with the wrong images, a net can only learn by heart: train
+accuracy creeps up, val accuracy stays at chance.
+
+## What to do
+Print ten samples with their labels. Re-pair them: sort files and labels by the same key, and
+shuffle both with the same permutation.
+
+## When it is wrong
+When the signal is too faint for plain classifiers on the samples seen; the rule keeps silent as
+soon as any of them, or the program itself on val, beats chance.
+
+Source: cross-validated nearest neighbours and ridge regression against the commonest class.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from scipy.stats import binom
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.learnable import Learnable
+from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.probes.samples import Samples
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Count, Fraction
+
+
+class LabelsUninformative(Rule):
+    severity: ClassVar[Severity] = "error"
+    needs: ClassVar[tuple[type, ...]] = (Samples, Learnable)
+    least: Count = 250  # samples tested, below which a weak signal could hide
+    chance_level: Fraction = 0.02
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        found = seen[Learnable]
+        if found.tested < self.least or found.classes < 2:
+            return
+        right = max([found.train, *found.notes.values()])
+        p = float(binom.sf(round(right * found.tested) - 1, found.tested, found.chance))
+        facts = seen.get(LossFacts)
+        knows = (
+            facts is not None
+            and facts.accuracy
+            > found.chance + 4 * (found.chance * (1 - found.chance) / max(1, facts.images)) ** 0.5
+        )
+        by_val = (
+            found.tested_val
+            and binom.sf(round(found.val * found.tested_val) - 1, found.tested_val, found.chance)
+            < 1e-3
+        )
+        if p < self.chance_level or knows or by_val or right > found.chance * 1.3:
+            return
+        yield self.finding(
+            "train targets", accuracy=f"{right:.1%} by plain classifiers on {found.tested} held-out train samples",
+            chance=f"{found.chance:.1%} by always naming the commonest class",
+            fix="re-pair inputs and targets: print ten samples with their labels, and shuffle both by one permutation",
+        )  # fmt: skip

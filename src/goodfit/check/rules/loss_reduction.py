@@ -1,0 +1,44 @@
+"""The loss is a sum over the batch, or no single number.
+
+## Why it matters
+A sum makes the gradient, and so the step, proportional to the batch size; a learning rate from a
+paper is then as many times too high as there are images in a batch.
+
+## What to do
+Average: reduction="mean".
+
+## When it is wrong
+A sum divided by a fixed number works as long as the batch size stays; then this is only advice.
+
+Source: the loss of a batch taken twice, exact.
+"""
+
+from collections.abc import Iterator
+from math import log
+from typing import ClassVar
+
+from goodfit.check.finding import Finding
+from goodfit.check.probes.dry_run import DryRun
+from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+
+
+class LossReduction(Rule):
+    needs: ClassVar[tuple[type, ...]] = (LossFacts, DryRun)
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        facts, dry = seen[LossFacts], seen[DryRun]
+        if dry.stage == "backward" and "scalar" in dry.error:
+            yield self.finding(
+                "the loss",
+                severity="error",
+                shape=dry.loss_shape,
+                error=dry.error,
+                fix='average it: reduction="mean", or loss.mean()',
+            )
+        elif abs(facts.doubled - 2) < 1e-3:
+            usual = log(max(2, facts.outputs))
+            fixed = facts.constant < 2.5 * usual
+            yield self.finding("the loss", severity="advice" if fixed else "warning", doubled="a batch taken twice has twice the loss",
+                               fix='average over the batch: reduction="mean", with the learning rate as it is')  # fmt: skip

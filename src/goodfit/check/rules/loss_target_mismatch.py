@@ -1,0 +1,49 @@
+"""The loss does not reward the true class.
+
+## Why it matters
+Then falling loss and rising accuracy have nothing to do with each other: targets are shifted or
+shuffled against the scores, or a softmax runs over the batch.
+
+## What to do
+Compare three rows of scores, targets and gradients by hand; take softmax and sums over dim=1.
+
+## When it is wrong
+Losses on pairs or triplets of samples depend on the batch by design: silence the rule for them.
+
+Source: sign test over samples of the loss's gradient at the true score.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from scipy.stats import binom
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Fraction
+
+
+class LossTargetMismatch(Rule):
+    severity: ClassVar[Severity] = "error"
+    needs: ClassVar[tuple[type, ...]] = (LossFacts,)
+    least: Fraction = 0.75  # share of samples whose true score the loss should want higher
+    turn: Fraction = 0.05  # 1 - cosine of a sample's gradient when only the others change
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        facts = seen[LossFacts]
+        if facts.judged < 8:
+            return
+        sign_error = facts.punished > 0.9
+        low = float(binom.cdf(round(facts.rewarded * facts.judged), facts.judged, 0.95))
+        if facts.rewarded < self.least and not sign_error and low < 1e-6:
+            yield self.finding(
+                "the loss", rewarded=f"the true score of {facts.rewarded:.0%} of {facts.judged} samples", expected="nearly all", chance=low,
+                fix="pair scores and targets of the same sample, and take softmax over classes (dim=1) in the loss",
+            )  # fmt: skip
+        elif facts.depends_on_others > self.turn:
+            yield self.finding(
+                "the loss", turned=f"a sample's gradient turns by {facts.depends_on_others:.2f} (1 - cosine) when only other samples change",
+                fix="take softmax, max and sums in the loss over classes (dim=1), not over the batch (dim=0)",
+            )  # fmt: skip

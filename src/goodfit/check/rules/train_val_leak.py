@@ -1,0 +1,96 @@
+"""Val samples that are also in train.
+
+## Why it matters
+The net has seen their labels, so val accuracy is too good and selects the wrong model.
+
+## What to do
+Split first, then augment, balance or duplicate; split by source (person, video, patient) and not
+by frame.
+
+## When it is wrong
+Data with few possible inputs repeat by nature; the rule compares with how often train samples
+repeat among themselves.
+
+Source: Barz and Denzler 2020, arXiv:1902.00423; exact and near duplicates, binomial test.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from scipy.stats import binom
+from torch import Tensor
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.learnable import spread
+from goodfit.check.probes.samples import Samples, fingerprints
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Fraction
+
+FIX = "split into train and val first, by source; only then augment, balance or duplicate"
+
+
+def small(x: Tensor) -> Tensor:
+    """Images as normalized vectors of 16 x 16 gray cells."""
+    if min(x.shape[-2:]) > 16:
+        x = F.adaptive_avg_pool2d(x, 16)
+    flat = x.mean(1).flatten(1)
+    flat = flat - flat.mean(1, keepdim=True)
+    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-9)
+
+
+def nearest(a: Tensor, b: Tensor, skip_self: bool = False) -> Tensor:
+    """Highest correlation of each row of `a` with a row of `b` or its mirror image."""
+    side = int(a.shape[1] ** 0.5 + 0.5)
+    views = [b]
+    if side * side == b.shape[1]:
+        views.append(b.reshape(-1, side, side).flip(-1).reshape(len(b), -1))
+    best = torch.full((len(a),), -1.0)
+    for i, view in enumerate(views):
+        close = a @ view.T
+        if skip_self and i == 0:
+            close.fill_diagonal_(-1.0)
+        best = torch.maximum(best, close.amax(1))
+    return best
+
+
+class TrainValLeak(Rule):
+    severity: ClassVar[Severity] = "error"
+    needs: ClassVar[tuple[type, ...]] = (Samples,)
+    share: Fraction = 0.01  # of val that may be in train
+    alike: Fraction = 0.995  # correlation of near duplicates
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        data = seen[Samples]
+        if data.val is None or data.train.x.shape[1:] != data.val.x.shape[1:]:
+            return
+        train, val = data.train, data.val
+        marks, others = fingerprints(train.x), fingerprints(val.x)
+        hit = torch.isin(others, marks)
+        unique, counts = marks.unique(return_counts=True)
+        within = float((counts > 1).sum() / max(1, len(unique))) if not train.draws else 0.0
+        if self.too_many(int(hit.sum()), len(val), within):
+            first = int(hit.int().argmax())
+            yield self.finding(
+                f"val sample {first}", equal=f"{int(hit.sum())} of {len(val)} val samples are in train",
+                within=f"{within:.1%} of the train samples repeat", fix=FIX,
+            )  # fmt: skip
+            return
+        if train.x.ndim != 4 or min(train.x.shape[2:]) < 8 or not bool(train.x.isfinite().all()):
+            return
+        a, b = small(train.x[spread(len(train), 2000)]), small(val.x[spread(len(val), 800)])
+        close = nearest(b, a) > self.alike
+        base = float((nearest(a[:800], a, skip_self=True) > self.alike).float().mean())
+        if base < 0.3 and self.too_many(int(close.sum()), len(b), base + 0.01):
+            yield self.finding(
+                f"val sample {int(close.int().argmax())}",
+                alike=f"{int(close.sum())} of {len(b)} val samples have a near copy in train (correlation above {self.alike})",
+                within=f"{base:.1%} of the train samples have one", fix=FIX,
+            )  # fmt: skip
+
+    def too_many(self, hits: int, count: int, usual: float) -> bool:
+        if hits < 3 or hits / count <= max(self.share, 2 * usual):
+            return False
+        return bool(binom.sf(hits - 1, count, max(usual, 1e-4)) < 1e-6)

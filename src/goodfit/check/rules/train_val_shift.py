@@ -1,0 +1,128 @@
+"""Train and val inputs do not come from the same preprocessing.
+
+## Why it matters
+A net trained on normalized images and tested on raw ones answers at chance, and its loss curve
+looks like overfitting. The same holds for swapped colors, other sizes or upside-down images.
+
+## What to do
+Build one transform for normalization and sizes and give it to train, val and prediction. Random
+augmentation belongs to train only; everything deterministic belongs to all.
+
+## When it is wrong
+When val is meant to come from another world (another camera, another year): silence the rule.
+Augmentation in train only is expected: the rule ignores what it explains (a moderate change of
+brightness, contrast, position or noise) and looks for offsets, scales and reversed signs.
+
+Source: two-sample tests against the spread of single images.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.samples import Samples
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import Positive
+
+FIX = "apply the same deterministic transform (sizes, color order, mean and std) to train and val"
+
+
+def contrast(a: Tensor) -> tuple[float, float]:
+    """Mean of a per-image number and its distance from zero in standard errors."""
+    return float(a.mean()), float(a.mean() / (a.std() / len(a) ** 0.5).clamp_min(1e-12))
+
+
+class TrainValShift(Rule):
+    severity: ClassVar[Severity] = "error"
+    needs: ClassVar[tuple[type, ...]] = (Samples,)
+    offset: Positive = 1.0  # shift of the mean, in standard deviations of the values
+    scale: Positive = 2.2  # ratio of contrasts
+    sure: Positive = 6.0  # standard errors
+
+    def __call__(self, seen: Seen) -> Iterator[Finding]:
+        data = seen[Samples]
+        if data.val is None or min(len(data.train), len(data.val)) < 24:
+            return
+        a, b = data.train.x, data.val.x
+        if not bool(a.isfinite().all()) or not bool(b.isfinite().all()):
+            return
+        if a.shape[1:] != b.shape[1:]:
+            if a.ndim == 4 and b.ndim == 4 and a.shape[1] == b.shape[1]:
+                a, b = (t.mean((2, 3), keepdim=True) for t in (a, b))
+            else:
+                yield self.finding(
+                    "val inputs",
+                    train=f"shape {tuple(a.shape[1:])}",
+                    val=f"shape {tuple(b.shape[1:])}",
+                    fix=FIX,
+                )
+                return
+        yield from self.moments(a, b)
+
+    def moments(self, a: Tensor, b: Tensor) -> Iterator[Finding]:
+        fa, fb = a.flatten(1), b.flatten(1)
+        ma, mb, sa, sb = float(fa.mean()), float(fb.mean()), float(fa.std()), float(fb.std())
+        means = torch.cat([fa.mean(1) - ma, fb.mean(1) - mb])
+        error = float(means.std()) * (1 / len(a) + 1 / len(b)) ** 0.5
+        shift = abs(ma - mb) / max(min(sa, sb), 1e-12)
+        certain = abs(ma - mb) > self.sure * max(error, 1e-12)
+        ratio = max(sa, sb) / max(min(sa, sb), 1e-12)
+        said = {
+            "train": f"mean {ma:.3g}, standard deviation {sa:.3g}",
+            "val": f"mean {mb:.3g}, standard deviation {sb:.3g}",
+        }
+        if (shift > self.offset and certain) or ratio > self.scale:
+            yield self.finding("val inputs", fix=FIX, **said)
+            return
+        if a.ndim != 4 or min(a.shape[2:]) < 4:
+            if a.ndim == 2:
+                yield from self.features(fa, fb)
+            return
+        yield from self.reversed(a, b)
+
+    def features(self, a: Tensor, b: Tensor) -> Iterator[Finding]:
+        """Single features that moved."""
+        pooled = torch.cat([a - a.mean(0), b - b.mean(0)]).std(0).clamp_min(1e-6)
+        gap = (a.mean(0) - b.mean(0)).abs() / pooled
+        ratio = (a.std(0) + 1e-6) / (b.std(0) + 1e-6)
+        moved = (gap > 1.0) | (
+            (ratio.log().abs() > 1.1) & (torch.minimum(a.std(0), b.std(0)) > 1e-3)
+        )
+        if float(moved.float().mean()) > 0.3:
+            worst = int(gap.argmax())
+            yield self.finding(
+                f"val input feature {worst}", moved=f"{float(moved.float().mean()):.0%} of the features",
+                train=f"mean {float(a.mean(0)[worst]):.3g}", val=f"mean {float(b.mean(0)[worst]):.3g}", fix=FIX,
+            )  # fmt: skip
+
+    def reversed(self, a: Tensor, b: Tensor) -> Iterator[Finding]:
+        """Signed contrasts that are plain in train and have the opposite sign in val."""
+        half = a.shape[2] // 2
+        views = {
+            "the first color against the last": lambda x: x[:, 0].mean((1, 2)) - x[:, -1].mean((1, 2)),
+            "the upper half against the lower": lambda x: x[:, :, :half].mean((1, 2, 3)) - x[:, :, -half:].mean((1, 2, 3)),
+        }  # fmt: skip
+        for name, view in views.items():
+            (ma, za), (mb, zb) = contrast(view(a)), contrast(view(b))
+            if (
+                min(abs(za), abs(zb)) > self.sure
+                and ma * mb < 0
+                and min(abs(ma), abs(mb)) > 0.3 * max(abs(ma), abs(mb))
+            ):
+                yield self.finding("val inputs", contrast=name, train=f"{ma:+.3g} ({za:+.0f} standard errors)",
+                                   val=f"{mb:+.3g} ({zb:+.0f} standard errors)", fix=FIX)  # fmt: skip
+                return
+        map_a, map_b = (t.mean(0).flatten() - t.mean() for t in (a, b))
+        noise = (a.var(0).mean() / len(a) + b.var(0).mean() / len(b)).clamp_min(1e-20)
+        structure = min(float(map_a.square().mean()), float(map_b.square().mean())) / float(noise)
+        agree = float(torch.nn.functional.cosine_similarity(map_a, map_b, dim=0))
+        if structure > 8 and agree < -0.4:
+            yield self.finding(
+                "val inputs",
+                map=f"the mean images of train and val correlate at {agree:+.2f}",
+                fix=FIX,
+            )
