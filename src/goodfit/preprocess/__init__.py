@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from goodfit.errors import DataError, ModelError
+from goodfit.errors import DataError, ModelError, RecipeError
 from goodfit.ingredient import Ingredient
 
 _CHUNK_BYTES = 1 << 25  # of float64, so that statistics never copy all images
@@ -82,3 +82,37 @@ def same_channels(values: tuple[float, ...], others: tuple[float, ...]) -> None:
     """Refuse settings of different lengths, for use in validators."""
     if values and others and len(values) != len(others):
         raise ValueError(f"{len(values)} and {len(others)} channels: give as many of each")
+
+
+def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and std of every channel, pooled over pixels and images, in 0..1.
+
+    The sums of uint8 images are exact: integers in float64 stay exact to 2**53.
+    """
+    total = square = torch.zeros((), dtype=torch.float64)
+    count = 0
+    for chunk in in_chunks(images):
+        total = total + chunk.sum((0, 2, 3))
+        square = square + (chunk * chunk).sum((0, 2, 3))
+        count += chunk.shape[0] * chunk.shape[2] * chunk.shape[3]
+    mean = total / count
+    return mean / 255, (square / count - mean**2).clamp_min(0).sqrt() / 255
+
+
+class Values(dict[str, Tensor]):
+    """Fitted arrays too large for a recipe. They are no settings: all of them compare equal."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Values)
+
+    __hash__ = None
+
+
+def unloaded(name: str, shape: tuple[int, ...] | None) -> Tensor:
+    """A place for values that a checkpoint will bring: NaN, so that forgetting it shows."""
+    if shape is None:
+        raise RecipeError(
+            f"{name} does not know the images' shape yet",
+            fix="call fitted(training_images) first",
+        )
+    return torch.full(shape, torch.nan)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from goodfit.errors import RecipeError
 from goodfit.ingredient import Fraction, Positive
-from goodfit.preprocess import Affine, Preprocess, in_chunks, rounded, same_channels
+from goodfit.preprocess import Affine, Preprocess, channel_moments, rounded, same_channels
 
 _KNOWN = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -58,18 +58,3 @@ class ChannelStats(Preprocess):
         shape = (-1, 1, 1)
         scale = 1 / torch.tensor(std, dtype=torch.float64)
         return Affine(scale.view(shape), (-scale * torch.tensor(mean)).view(shape))
-
-
-def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and std of every channel, pooled over pixels and images, in 0..1.
-
-    The sums of uint8 images are exact: integers in float64 stay exact to 2**53.
-    """
-    total = square = torch.zeros((), dtype=torch.float64)
-    count = 0
-    for chunk in in_chunks(images):
-        total = total + chunk.sum((0, 2, 3))
-        square = square + (chunk * chunk).sum((0, 2, 3))
-        count += chunk.shape[0] * chunk.shape[2] * chunk.shape[3]
-    mean = total / count
-    return mean / 255, (square / count - mean**2).clamp_min(0).sqrt() / 255
