@@ -34,7 +34,7 @@ def guess(where: Any, **settings: Any) -> Data:
     if text.endswith(".tar") or (path.is_dir() and _only_shards(path)):
         from goodfit.data.shards import Shards
 
-        return Shards(path=Path(text), **settings)
+        return Shards(path=text, **settings)
     if path.is_dir():
         return Folder(path=path, **settings)
     if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):

@@ -52,11 +52,12 @@ class Box(NamedTuple):
 def size_of(data: bytes) -> tuple[int, int]:
     """Height and width of the upright image, from its header alone."""
     found = header(data)
-    if found is not None:
+    if found is not None and found.format == "jpeg":  # others keep their EXIF elsewhere
         return found.upright
     image = _opened(data)
     width, height = image.size
-    return (width, height) if _orientation(image) >= 5 else (height, width)
+    lying = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow has turned those
+    return (width, height) if lying else (height, width)
 
 
 def is_gray(data: bytes) -> bool:

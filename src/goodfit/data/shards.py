@@ -38,11 +38,11 @@ _open = threading.local()
 class Shards(Data):
     """path: a folder of .tar files, one of them, or a pattern with * or {000..099}."""
 
-    path: Path
+    path: str
     classes: tuple[str, ...] | None = None
 
     def __call__(self) -> Splits:
-        origin = str(self.path)
+        origin = self.path
         shards = _matching(origin)
         entries = [entry for number, shard in enumerate(shards) for entry in _index(shard, number)]
         if not entries:
