@@ -75,7 +75,7 @@ class Torchvision(StemModel):
 def build(arch: str, classes: int, **settings: Any) -> nn.Module:
     """torchvision's net with a classifier for `classes`; auxiliary heads count 0.3 in the loss."""
     if arch in _WITH_AUX:
-        settings |= {"aux_logits": True, "init_weights": True, "transform_input": False}
+        settings = {"aux_logits": True, "init_weights": True, "transform_input": False} | settings
     net: nn.Module = tv.get_model(arch, weights=None, num_classes=classes, **settings)
     if arch in _WITH_AUX:
         net.aux_weight = 0.3  # type: ignore[assignment]
