@@ -36,9 +36,12 @@ class Pipeline:
     changed batch and leaves the input alone.
     """
 
-    def __init__(self, changes: Sequence[Change], seed: int = 0) -> None:
+    def __init__(
+        self, changes: Sequence[Change], seed: int = 0, names: Sequence[str] | None = None
+    ) -> None:
+        """names: those by which the changes draw, where they are to be others than their own."""
         self.changes, self.seed = tuple(changes), seed
-        self.names = names_of(self.changes)
+        self.names = names_of(self.changes) if names is None else list(names)
 
     def __call__(self, batch: Batch) -> Batch:
         images = Pending(batch.images)
