@@ -6,6 +6,7 @@ from pydantic import Field
 
 from goodfit.ingredient import Ingredient
 
+SLACK = 1e-9  # 3 * 0.1 in floating point is not quite 0.3, and yet the third of ten steps
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 

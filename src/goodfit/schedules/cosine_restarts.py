@@ -21,7 +21,7 @@ from typing import Annotated
 from pydantic import Field
 
 from goodfit.ingredient import Count, Fraction
-from goodfit.schedules import Schedule
+from goodfit.schedules import SLACK, Schedule
 
 
 class CosineRestarts(Schedule):
@@ -39,7 +39,9 @@ class CosineRestarts(Schedule):
         if done < self.warmup:
             return 1.0
         ends = self.ends()
-        cycle = min(bisect_right(ends, done), self.cycles - 1)  # the run's end ends its last cycle
+        cycle = min(
+            bisect_right(ends, done + SLACK), self.cycles - 1
+        )  # the run's end ends its last cycle
         start = ends[cycle - 1] if cycle else self.warmup
-        v = (done - start) / (ends[cycle] - start)
+        v = max(0.0, done - start) / (ends[cycle] - start)
         return self.floor + (1 - self.floor) * (1 + cos(pi * v)) / 2

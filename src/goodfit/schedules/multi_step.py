@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from goodfit.schedules import Schedule
+from goodfit.schedules import SLACK, Schedule
 
 Milestone = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
@@ -34,4 +34,4 @@ class MultiStep(Schedule):
         return value
 
     def shape(self, done: float) -> float:
-        return float(self.gamma ** sum(done >= milestone for milestone in self.milestones))
+        return float(self.gamma ** sum(done + SLACK >= milestone for milestone in self.milestones))

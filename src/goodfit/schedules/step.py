@@ -17,9 +17,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from goodfit.schedules import Schedule
-
-_SLACK = 1e-9  # 3 * 0.1 in floating point is not quite 0.3
+from goodfit.schedules import SLACK, Schedule
 
 
 class Step(Schedule):
@@ -27,4 +25,4 @@ class Step(Schedule):
     gamma: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.1
 
     def shape(self, done: float) -> float:
-        return float(self.gamma ** floor(done / self.every + _SLACK))
+        return float(self.gamma ** floor(done / self.every + SLACK))
