@@ -5,7 +5,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 from benchmarks.check.assemble import adam, adamw, assemble, sgd
-from benchmarks.check.data import digits, gratings
+from benchmarks.check.data import digits, gratings, shapes
 from benchmarks.check.nets import PlainCNN, ResNet
 from benchmarks.check.program import Pieces, faulty
 from torch import Tensor, nn
