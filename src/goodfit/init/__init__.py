@@ -1,8 +1,8 @@
 """Initializations: (model) → a report of what was touched and what was not.
 
 They set the weights of linear and convolutional layers, drawn from torch's global generator, and
-those layers' biases to zero. Norms keep their ones and zeros. Whatever else has parameters is
-left alone, and the report says so: an initialization is never silently not applied.
+those layers' biases to zero. Norms keep their ones and zeros. Frozen layers and whatever else has
+parameters are left alone, and the report says so: an initialization is never silently not applied.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,6 +51,8 @@ def each_layer(model: nn.Module, set_layer: Callable[[str, Weighted], None]) -> 
     """
     touched: list[str] = []
     for place, layer in weighted(model):
+        if not layer.weight.requires_grad:
+            continue
         set_layer(place, layer)
         touched.append(f"{place}.weight".removeprefix("."))
         if layer.bias is not None:
@@ -82,15 +84,17 @@ def left_alone(model: nn.Module, touched: list[str]) -> tuple[tuple[str, str], .
     """The parameters not in `touched`, each with the reason."""
     done = set(touched)
     return tuple(
-        (full, _reason(module))
+        (full, _reason(module, parameter))
         for place, module in model.named_modules()
-        for name, _ in module.named_parameters(recurse=False)
+        for name, parameter in module.named_parameters(recurse=False)
         if (full := f"{place}.{name}".removeprefix(".")) not in done
     )
 
 
-def _reason(module: nn.Module) -> str:
+def _reason(module: nn.Module, parameter: Tensor) -> str:
     kind = type(module).__name__
+    if not parameter.requires_grad:
+        return "frozen"
     if "norm" in kind.lower():
         return "norms keep their ones and zeros"
     if isinstance(module, Weighted):

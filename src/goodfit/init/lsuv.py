@@ -31,7 +31,7 @@ class LSUV(Init):
                 fix="call it with (model, images), the images preprocessed as in training",
             )
         report = each_layer(model, lambda _, layer: draw_orthogonal(layer.weight, layer, 1.0))
-        places = {layer: place for place, layer in weighted(model)}
+        places = {layer: place for place, layer in weighted(model) if layer.weight.requires_grad}
         scaled: dict[str, bool] = {}
 
         def rescale(layer: nn.Module, _: Any, output: Tensor) -> Tensor:

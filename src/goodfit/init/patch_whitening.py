@@ -66,15 +66,15 @@ def whitening_filters(
     channels, d = images.shape[1], images.shape[1] * kernel**2
     square = torch.zeros(d, d, dtype=torch.float64, device=images.device)
     count = 0
-    for some in images.split(64):
-        patches = some.unfold(2, kernel, 1).unfold(3, kernel, 1)
+    for start in range(0, len(images), 64):
+        patches = images[start : start + 64].unfold(2, kernel, 1).unfold(3, kernel, 1)
         x = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, d).double()
         square.addmm_(x.T, x)
         count += len(x)
     variances, axes = torch.linalg.eigh(square / count)
     variances, axes = variances.flip(0).clamp_min(0), axes.flip(1)
     axes = axes * axes[axes.abs().argmax(0), torch.arange(d, device=axes.device)].sign()
-    filters = (axes / (variances + eps).sqrt()).T
+    filters: Tensor = (axes / (variances + eps).sqrt()).T
     return filters.reshape(d, channels, kernel, kernel).to(images.dtype)
 
 
