@@ -60,7 +60,7 @@ def head(model: nn.Module) -> tuple[str, nn.Module]:
     ]
     if candidates:
         return candidates[-1]
-    raise no_place(model, "linear layer to take for its head")
+    raise no_place(model, "linear layer to take for its head", fix="add an nn.Linear")
 
 
 def is_dropout(module: nn.Module) -> bool:

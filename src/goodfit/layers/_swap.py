@@ -73,13 +73,16 @@ def swap(
 
 
 def no_place(
-    model: nn.Module, wanted: str, refused: tuple[tuple[str, str], ...] = ()
+    model: nn.Module,
+    wanted: str,
+    refused: tuple[tuple[str, str], ...] = (),
+    fix: str = "write it as modules (nn.ReLU(), not F.relu), or remove this layer from the recipe",
 ) -> ModelError:
     """The error of an insertion that found nothing to change."""
     seen = {"left": "; ".join(f"{where}: {why}" for where, why in refused[:3])} if refused else {}
     return ModelError(
         f"{type(model).__name__} has no {wanted}",
-        fix="write it as modules (nn.ReLU(), not F.relu), or remove this layer from the recipe",
+        fix=fix,
         **seen,
     )
 
