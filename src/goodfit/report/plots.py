@@ -21,7 +21,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Markup:
     k = len(classes)
     cell = max(14, min(46, 560 // max(k, 1)))
     margin = 20 + min(130, 6.6 * max(len(_cut(name)) for name in classes))
-    top = 26 + 0.72 * (margin - 20)
+    top = 38 + 0.72 * (margin - 20)
     rows = matrix.sum(axis=1)
     body = [text(margin, 12, "predicted", "tick"), text(0, top - 8, "label", "tick")]
     for i, name in enumerate(classes):

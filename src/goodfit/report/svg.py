@@ -54,19 +54,19 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between low and high, with 2 and 5 where there are few of them."""
+    """Powers of ten between low and high, finer where there are few of them."""
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     for factors in ((1,), (1, 3), (1, 2, 5)):
         marks = [f * 10.0**d for d in decades for f in factors]
         marks = [m for m in marks if low * 0.999 <= m <= high * 1.001]
         if len(marks) >= 3:
-            break
-    return marks[:: ceil(len(marks) / 7)] if marks else [low, high]
+            return marks[:: ceil(len(marks) / 7)]
+    return [mark for mark in ticks(low, high) if mark > 0]
 
 
 def number(value: float) -> str:
     """A short way to write a tick."""
-    if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
         digits, power = f"{value:.1e}".split("e")
         return f"{digits.removesuffix('.0')}e{int(power)}"
     return f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
