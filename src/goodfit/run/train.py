@@ -32,6 +32,9 @@ from goodfit.run.sizes import Sized
 from goodfit.run.world import World
 
 
+_ASKS_EVERY = 16  # steps between questions among processes
+
+
 class Job(NamedTuple):
     """A resolved recipe with its data and its place."""
 
@@ -97,7 +100,11 @@ class _Training:
                 self.seconds = spent + now - began
                 last = step.number == self.steps
                 evaluates = step.number % self.every == 0 or last
-                if now - mark > 1 or evaluates or step.number == first:
+                due = now - self.last_saved > self.recipe.train.checkpoint_seconds
+                saves, stops = evaluates, False
+                if self.world.size == 1 or step.number % _ASKS_EVERY == 0:  # asking costs a wait
+                    saves, stops = self.world.agree((due or evaluates or stop(), stop()))
+                if now - mark > 1 or saves or step.number == first:
                     rate = images / max(now - mark, 1e-9)
                     yield self._logged(pending, rate)
                     mark, images, pending = time.monotonic(), 0, []
@@ -105,10 +112,9 @@ class _Training:
                     yield self._evaluated(step)
                     began += time.monotonic() - now  # evaluation is not training time
                     mark = time.monotonic()
-                due = now - self.last_saved > self.recipe.train.checkpoint_seconds
-                if self.world.agree((due or evaluates or stop(), stop()))[0]:
+                if saves:
                     self._saved(step.number)
-                if self.world.agree(stop()):
+                if stops:
                     path = self.job.directory.path
                     raise Interrupted(
                         f"stopped after step {step.number} of {self.steps}; everything is saved",
