@@ -1,0 +1,57 @@
+"""The quick model is the same model."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from goodfit.predict import Classifier, predict
+from goodfit.predict.quick import quickened
+
+
+@pytest.fixture
+def model() -> Classifier:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4)
+    )
+    net(torch.rand(64, 3, 8, 8))  # statistics that are not the initial ones
+    return Classifier(nn.Identity(), net, "abcd")
+
+
+def test_it_predicts_the_same(model):
+    images = torch.rand(16, 3, 8, 8)
+    quick = quickened(model, images)
+    same = predict(quick.model, images, precision=quick.precision)
+    torch.testing.assert_close(same, predict(model, images), atol=0.02, rtol=0)
+
+
+def test_candidates_are_timed_and_the_fastest_taken(model):
+    quick = quickened(model, torch.rand(16, 3, 8, 8))
+    assert "channels last, batch norms folded" in quick.seconds
+    assert quick.seconds[quick.how] == min(quick.seconds.values())
+
+
+def test_the_model_itself_is_left_alone(model):
+    model.train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    quickened(model, torch.rand(4, 3, 8, 8))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(m.training for m in model.modules())
+
+
+def test_a_forward_that_cannot_be_traced_is_run_as_it_is():
+    class Choosy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x) if x.sum() > 0 else -self.net(x)
+
+    quick = quickened(Choosy(), torch.rand(4, 3, 2, 2))
+    assert not any("folded" in how for how in quick.seconds)
+
+
+def test_a_candidate_that_changes_the_answer_is_left_out(model):
+    quick = quickened(model, torch.rand(4, 3, 8, 8), tolerance=0.0)
+    assert not any("bfloat16" in how for how in quick.seconds)
