@@ -24,7 +24,6 @@ SHELVES = [Init, Loss, Optim, Penalty, Preprocess, Schedule]
 KINDS = [(base, kind) for base in SHELVES for kind in names(base)]
 PAGES = [
     "goodfit.losses.interpolate",
-    "goodfit.preprocess.patch_whitening",
     "goodfit.optim.averages",
 ]
 

@@ -46,11 +46,14 @@ class Affine(nn.Module):
         self.register_buffer("shift", shift.float())
 
     def forward(self, images: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        if images.shape[1] != self.scale.shape[0]:
+        channels, *sides = self.shift.shape
+        if images.shape[1] != channels or any(
+            side not in (1, given) for side, given in zip(sides, images.shape[2:], strict=True)
+        ):
             raise ModelError(
-                "the images have other channels than the preprocessing was made for",
-                images=f"{images.shape[1]} channels",
-                preprocessing=f"{self.scale.shape[0]} channels",
+                "the images have another shape than the preprocessing was made for",
+                images=tuple(images.shape[1:]),
+                preprocessing=tuple(self.shift.shape),
                 fix="convert the images, or fit the preprocessing on images like these",
             )
         if images.is_floating_point():
@@ -59,15 +62,20 @@ class Affine(nn.Module):
         return torch.addcmul(self.shift, pixels, self.scale * (1 / 255), out=pixels)
 
 
-def in_chunks(images: Shaped[Tensor, "m c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
-    """The images as float64 in 0..255, some at a time. Raises DataError when there are none."""
+def numbers_in(images: Shaped[Tensor, "m c h w"]) -> int:
+    """How many numbers an image has. Raises DataError when there is nothing to be fitted on."""
     if images.ndim != 4 or not images.numel():
         raise DataError(
             "preprocessing is fitted on a batch of training images",
             shape=tuple(images.shape),
             fix="give images of shape (images, channels, rows, columns), at least one of them",
         )
-    size = max(1, _CHUNK_BYTES // (8 * images[0].numel()))
+    return images[0].numel()
+
+
+def in_chunks(images: Shaped[Tensor, "m c h w"]) -> Iterator[Float[Tensor, "b c h w"]]:
+    """The images as float64 in 0..255, some at a time. Raises DataError when there are none."""
+    size = max(1, _CHUNK_BYTES // (8 * numbers_in(images)))
     for start in range(0, len(images), size):
         chunk = images[start : start + size]
         yield chunk.double() * 255 if chunk.is_floating_point() else chunk.double()

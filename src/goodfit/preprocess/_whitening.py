@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from goodfit.batch import as_float
 from goodfit.errors import ModelError, RecipeError
-from goodfit.preprocess import in_chunks
+from goodfit.preprocess import in_chunks, numbers_in
 
 _MOST = 8192  # numbers per image: the matrix has the square of that
 
@@ -48,7 +48,7 @@ def principal(
     Streamed: only the covariance and one chunk are held. The sign of an axis is that of its
     largest entry, so that the same images give the same numbers everywhere.
     """
-    d = images[0].numel()
+    d = numbers_in(images)
     if d > _MOST:
         raise RecipeError(
             f"whitening images of {d} numbers needs a matrix of {d} x {d}",
