@@ -8,6 +8,7 @@ from torch import nn
 from goodfit.ingredient import find
 from goodfit.models import Model
 from goodfit.models.resnet import ResNet
+from goodfit.models.vgg import VGG
 
 # Parameters for 1000 classes: torchvision's model pages; VGG and GoogLeNet's papers round them to
 # 138 M, 144 M and 6.8 M. MobileNet 1: 4.2 M in its paper, table 8.
@@ -65,6 +66,18 @@ def test_resnet_computes_what_torchvisions_does_with_the_same_weights(depth):
     for mode in (True, False):
         # equal operations in an equal order: float32 rounding at most
         torch.testing.assert_close(ours.train(mode)(images), theirs.train(mode)(images))
+
+
+def test_vgg_computes_what_torchvisions_does_with_the_same_weights():
+    with torch.device("meta"):  # the linear layers are large: their names will do
+        names = [list(net.state_dict()) for net in (VGG()(5), torchvision.models.vgg16_bn())]
+    assert names[0] == names[1]
+    torch.manual_seed(0)
+    theirs = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"], batch_norm=True)
+    ours = VGG(stem="small")(5, 3).features
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
 
 
 def test_resnets_initial_weights_have_torchvisions_law():
