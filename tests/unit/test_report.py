@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from goodfit.metrics import Interval, Metrics, evaluate
-from goodfit.report.html import comparison_html, run_html, written
+from goodfit.report.html import comparison_html, run_html, tune_html, written
 from goodfit.report.pictures import picture
 from goodfit.report.plots import confused_pairs
 from goodfit.report.records import (
@@ -26,6 +26,10 @@ from goodfit.report.records import (
     RunReport,
     RunRow,
     StepRow,
+    TrialRow,
+    TuneCurve,
+    TuneReport,
+    TuneStep,
 )
 from goodfit.report.svg import Scale, Series, line_chart, log_ticks, summarized, svg_file, ticks
 from goodfit.report.terminal import (
@@ -138,9 +142,39 @@ def comparison() -> ComparisonReport:
     )
 
 
-@pytest.mark.parametrize("which", ["run", "comparison"])
+def tuning() -> TuneReport:
+    search = TuneCurve(
+        name=HOSTILE,
+        points=((1e-4, 2.0), (1e-2, 1.0), (1.0, float("nan"))),
+        x_label="lr",
+        log_x=True,
+    )
+    return TuneReport(
+        name=HOSTILE,
+        steps=(
+            TuneStep(number=1, name="initial loss", found="2.31, as ln 10 says", onward=HOSTILE),
+            TuneStep(number=3, name="learning rate", found="0.1", curves=(search,)),
+        ),
+        trials=(
+            TrialRow(number=0, settings={"lr": HOSTILE}, state="finished", accuracy=0.8, seconds=3),
+            TrialRow(number=1, settings={"lr": "2"}, state="pruned", accuracy=0.3, epochs=1),
+            TrialRow(number=2, settings={"decay": "0"}, state="failed"),
+        ),
+        test=judged(),
+        recipe=HOSTILE,
+    )
+
+
+PAGES = {
+    "run": run_html,
+    "comparison": lambda _: comparison_html(comparison()),
+    "tuning": lambda _: tune_html(tuning()),
+}
+
+
+@pytest.mark.parametrize("which", PAGES)
 def test_a_page_is_whole_and_needs_nothing_from_elsewhere(full, which):
-    page = run_html(full) if which == "run" else comparison_html(comparison())
+    page = PAGES[which](full)
     seen = Balanced(page)
     assert "script" not in seen.tags
     assert "link" not in seen.tags
@@ -148,6 +182,13 @@ def test_a_page_is_whole_and_needs_nothing_from_elsewhere(full, which):
     assert "http" not in re.sub(r'http-equiv="', "", page)
     assert "&lt;script&gt;alert" in page
     assert written(page).decode() == page
+
+
+def test_tuning_shows_the_best_trial_first():
+    page = tune_html(tuning())
+    assert page.index("80.0%") < page.index("30.0%")
+    assert "looked at once" in page
+    assert "too good" in tune_html(tuning().model_copy(update={"test": None}))
 
 
 def test_every_link_leads_somewhere(full):

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from goodfit.metrics import Calibration, ClassScore
 from goodfit.report import plots
-from goodfit.report.records import Arm, ComparisonReport, RunReport
+from goodfit.report.records import Arm, ComparisonReport, RunReport, TuneCurve, TuneReport
 from goodfit.report.svg import Series, line_chart, summarized
-from goodfit.report.words import SPLITS, certainty, digits_of, percent
+from goodfit.report.words import SPLITS, between, certainty, digits_of, duration, percent
 
 MOST_ROWS = 40  # classes shown without unfolding
 COLORS = {"helps": "good", "hurts": "bad", "no difference": "", "undecided": ""}
@@ -204,6 +204,40 @@ def _classes(run: RunReport) -> tuple[list[ClassScore], list[ClassScore]]:
         return rows, []
     rows.sort(key=lambda c: c.recall.value if c.recall else 2.0)
     return rows[: MOST_ROWS // 2], rows[MOST_ROWS // 2 :]
+
+
+def tune_html(tune: TuneReport) -> str:
+    """The page of a search for hyperparameters: the steps in words, the trials, the recipe."""
+    finished = [t for t in tune.trials if t.accuracy is not None]
+    ranked = sorted(finished, key=lambda t: -(t.accuracy or 0.0))
+    rest = [t for t in tune.trials if t.accuracy is None]
+    best, lead = 0.0, []
+    for place, trial in enumerate(finished, 1):
+        best = max(best, trial.accuracy or 0.0)
+        lead.append((float(place), best))
+    each = [(float(place), t.accuracy or 0.0) for place, t in enumerate(finished, 1)]
+    series = [Series("best so far", "a", lead), Series("trials", "b", each, joined=False)]
+    return (
+        _pages()
+        .get_template("tune.html.j2")
+        .render(
+            run=tune,
+            plots={step.number: [(c.name, _tuned(c)) for c in step.curves] for step in tune.steps},
+            progress=line_chart("Search", series, x_label="trial", shares=True) if lead else "",
+            trials=(ranked + rest)[:MOST_ROWS],
+            more=max(0, len(tune.trials) - MOST_ROWS),
+            names=list(dict.fromkeys(name for t in tune.trials for name in t.settings)),
+            best=ranked[0] if ranked else None,
+            between=between,
+            duration=duration,
+            pct=percent,
+        )
+    )
+
+
+def _tuned(curve: TuneCurve) -> Markup:
+    series = Series(curve.name, "a", curve.points, joined=not curve.dots)
+    return line_chart(curve.name, [series], x_label=curve.x_label, log_x=curve.log_x, height=220)
 
 
 def comparison_html(comparison: ComparisonReport) -> str:

@@ -119,6 +119,50 @@ class RunRow(Row):
     recipe: str = ""
 
 
+class TuneCurve(Row):
+    """Points to draw for one step of tuning: a line, or dots where each is a trial."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    x_label: str = "step"
+    log_x: bool = False
+    dots: bool = False
+
+
+class TuneStep(Row):
+    """One of the seven steps: what was found, and why tuning went on as it did."""
+
+    number: int
+    name: str
+    found: str
+    onward: str = ""
+    curves: tuple[TuneCurve, ...] = ()
+
+
+class TrialRow(Row):
+    """One trial of the search; `accuracy` is on the validation split."""
+
+    number: int
+    settings: dict[str, str]
+    state: Literal["finished", "pruned", "failed", "running"]
+    accuracy: float | None = None
+    epochs: float | None = None
+    seconds: float | None = None
+
+
+class TuneReport(Row):
+    """What the page of `goodfit tune` shows; `test` is the one look at the test split."""
+
+    name: str
+    steps: tuple[TuneStep, ...]
+    trials: tuple[TrialRow, ...] = ()
+    test: Metrics | None = None
+    cost: dict[str, str] = {}
+    recipe: str = ""  # the final one, as TOML
+    notes: tuple[str, ...] = ()
+    made: str = ""
+
+
 class Arm(Row):
     """One arm of a comparison: what it changes, and what that changes.
 

@@ -23,6 +23,7 @@ class Series(NamedTuple):
     points: Sequence[Point]
     band: Sequence[tuple[float, float, float]] = ()  # x, low, high
     marks: bool = False
+    joined: bool = True  # by a line; otherwise dots alone
 
 
 class Scale(NamedTuple):
@@ -146,11 +147,12 @@ def line_chart(
     x_label: str = "epoch",
     shares: bool = False,
     log: bool = False,
+    log_x: bool = False,
     width: int = 480,
     height: int = 250,
 ) -> Markup:
     """Lines over a common x axis. Values that are not finite leave gaps."""
-    series = [_finite(s, log) for s in series]
+    series = [_finite(s, log, log_x) for s in series]
     series = [s for s in series if s.points]
     if not series:
         return Markup("")
@@ -167,16 +169,16 @@ def line_chart(
         low, high = (0.0 if 0 <= low < 0.4 * high else low - slack), high + slack
         high = min(high, 1.0) if shares else high
     places = [p[0] for s in series for p in s.points]
-    x = Scale(min(places), max(places), 58, width - 14)
+    x = Scale(min(places), max(places), 58, width - 14, log_x)
     y = Scale(low, high, height - 42, 34, log)
+    x_ticks = log_ticks(x.low, x.high) if log_x else ticks(x.low, x.high, 6)
     y_ticks = log_ticks(low, high) if log else ticks(low, high)
-    body = axes(
-        x, y, x_label, ticks(x.low, x.high, 6), y_ticks, number, percent if shares else number
-    )
+    body = axes(x, y, x_label, x_ticks, y_ticks, number, percent if shares else number)
     left = x.begin
     for s in series:
         body += _drawn(s, x, y)
-        body.append(line(left, 14, left + 16, 14, f"line {s.color}"))
+        key = line(left, 14, left + 16, 14, f"line {s.color}")
+        body.append(key if s.joined else dot(left + 8, 14, 2.6, s.color))
         body.append(text(left + 22, 18, s.name, "key"))
         left += 46 + 7 * len(s.name)
     last = ", ".join(
@@ -190,9 +192,10 @@ def _short(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _finite(s: Series, log: bool) -> Series:
-    def holds(*values: float) -> bool:
-        return all(map(isfinite, values)) and (not log or min(values[1:]) > 0)
+def _finite(s: Series, log: bool, log_x: bool) -> Series:
+    def holds(x: float, *values: float) -> bool:
+        shown = all(map(isfinite, (x, *values)))
+        return shown and (not log or min(values) > 0) and (not log_x or x > 0)
 
     return s._replace(
         points=[p for p in s.points if holds(*p)], band=[r for r in s.band if holds(*r)]
@@ -205,9 +208,10 @@ def _drawn(s: Series, x: Scale, y: Scale) -> list[str]:
         there = [f"{x(a):g},{y(high):g}" for a, _, high in s.band]
         back = [f"{x(a):g},{y(low):g}" for a, low, _ in reversed(s.band)]
         drawn.append(f'<polygon points="{" ".join(there + back)}" class="band {s.color}"/>')
-    path = " ".join(f"{x(a):g},{y(b):g}" for a, b in s.points)
-    drawn.append(f'<polyline points="{path}" class="line {s.color}"/>')
-    if s.marks or len(s.points) == 1:
+    if s.joined:
+        path = " ".join(f"{x(a):g},{y(b):g}" for a, b in s.points)
+        drawn.append(f'<polyline points="{path}" class="line {s.color}"/>')
+    if s.marks or not s.joined or len(s.points) == 1:
         drawn += [dot(x(a), y(b), 2.6, s.color) for a, b in s.points]
     return drawn
 
