@@ -45,7 +45,7 @@ def check(
     logits: Callable[[Any], Tensor] | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
-    seconds: float = 30.0,
+    seconds: float = 40.0,
 ) -> Report:
     """Findings about a training program.
 
@@ -63,18 +63,29 @@ def check(
     with untouched(model, optimizer, loss, train_batches, val_batches), own_randomness(seed):
         where = torch.device(device) if device is not None else _device(model)
         program = Program(
-            model, taken(train_batches, where),
+            model,
+            taken(train_batches, where),
             taken(val_batches, where, images=2048) if val_batches is not None else None,
-            loss, optimizer, schedule, steps, logits, seed, where,
-        )  # fmt: skip
+            loss,
+            optimizer,
+            schedule,
+            steps,
+            logits,
+            seed,
+            where,
+        )
         work = Work(program, seconds)
-        seen, failed = measure(work, train_batches, val_batches, needed(rules))
+        seen, failed = measure(work, val_batches, needed(rules))
     findings, skipped = judged(rules, seen, failed)
     causes, symptoms = folded(findings)
     return Report(
-        worst_first(causes), symptoms, skipped, time.monotonic() - start,
-        max(0, _resident() - resident), len(rules),
-    )  # fmt: skip
+        worst_first(causes),
+        symptoms,
+        skipped,
+        time.monotonic() - start,
+        max(0, _resident() - resident),
+        len(rules),
+    )
 
 
 def judged(
@@ -166,7 +177,7 @@ def check_file(place: str, **settings: Any) -> Report:
 def own_function(file: str, attribute: str, base: type) -> Callable[[], Any]:
     """The user's function in a file or module."""
     if not file.endswith(".py"):
-        return find(base, f"{file}:{attribute}")  # type: ignore[return-value, type-var]
+        return find(base, f"{file}:{attribute}")
     from goodfit.ingredient import own_file
 
     function = getattr(own_file(file, None), attribute, None)

@@ -162,7 +162,7 @@ def copyable_tensors() -> Iterator[None]:
         memo[id(tensor)] = fresh = tensor.detach().clone()
         return fresh
 
-    Tensor.__deepcopy__ = copied  # type: ignore[method-assign, assignment]
+    Tensor.__deepcopy__ = copied  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -205,7 +205,7 @@ def _rebind_functions(module: nn.Module, memo: Memo) -> None:
 
 
 def _rebound(function: types.FunctionType, memo: Memo, depth: int = 0) -> types.FunctionType:
-    """The function with the originals in its closure, defaults and globals replaced by their copies."""
+    """The function with the originals in its closure and globals replaced by their copies."""
 
     def swapped(value: Any) -> Any:
         if id(value) in memo and isinstance(value, (nn.Module, Tensor, Optimizer)):
@@ -238,9 +238,17 @@ def _rebound(function: types.FunctionType, memo: Memo, depth: int = 0) -> types.
     new_globals = {
         n: fresh
         for n, v in used.items()
-        if (isinstance(v, (nn.Module, Tensor, Optimizer)) or (depth < 3 and isinstance(v, types.FunctionType) and v is not function and v.__module__ == function.__module__))
+        if (
+            isinstance(v, (nn.Module, Tensor, Optimizer))
+            or (
+                depth < 3
+                and isinstance(v, types.FunctionType)
+                and v is not function
+                and v.__module__ == function.__module__
+            )
+        )
         and (fresh := swapped(v)) is not v
-    }  # fmt: skip
+    }
     if not changed and not new_globals:
         return function
     scope = {**function.__globals__, **new_globals} if new_globals else function.__globals__
@@ -255,7 +263,7 @@ def _rebound(function: types.FunctionType, memo: Memo, depth: int = 0) -> types.
 def own_randomness(seed: int) -> Iterator[None]:
     """Run under the global seeds of `seed`; put all global generators back afterwards."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         reseed(seed)
         yield

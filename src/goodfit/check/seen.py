@@ -14,7 +14,7 @@ Record = TypeVar("Record")
 
 
 class Seen:
-    """Records by their type. `seen[Activations]` is the record that the probe of activations left."""
+    """Records by their type: `seen[Flow]` is the record that the probe of flow left."""
 
     def __init__(self, *records: object) -> None:
         self._records: dict[type, object] = {type(record): record for record in records}

@@ -9,6 +9,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ PLAIN = (bool, int, float, str, type(None), tuple)
 
 @contextmanager
 def untouched(model: nn.Module, optimizer: Optimizer | None, *others: Any) -> Iterator[None]:
-    """Restore the model, the optimizer and the simple state of `others` (loaders, loss) at the end."""
+    """Restore the model, the optimizer and the simple state of loaders and loss at the end."""
     undo: list[Undo] = []
     for module in dict.fromkeys([*model.modules(), *_modules(others)]):
         undo += _module(module)
@@ -147,14 +148,23 @@ def _state(thing: Any, depth: int = 0) -> list[Undo]:
     undo.append(restore)
     for value in found.values():
         if isinstance(value, torch.Generator):
-            undo.append(lambda g=value, s=value.get_state(): g.set_state(s))  # type: ignore[misc]
+            undo.append(_torch(value))
         elif isinstance(value, np.random.Generator):
             undo.append(_numpy(value))
         elif isinstance(value, random.Random):
-            undo.append(lambda g=value, s=value.getstate(): g.setstate(s))  # type: ignore[misc]
+            undo.append(partial(value.setstate, value.getstate()))
         elif depth < 4 and not callable(value) and hasattr(value, "__dict__"):
             undo += _state(value, depth + 1)
     return undo
+
+
+def _torch(generator: torch.Generator) -> Undo:
+    was = generator.get_state()
+
+    def restore() -> None:
+        generator.set_state(was)
+
+    return restore
 
 
 def _numpy(generator: np.random.Generator) -> Undo:

@@ -77,9 +77,9 @@ def truth(y: Any, scores: Tensor | None = None) -> Tensor | None:
         y = y[:, 0]
     if y.ndim == 1:
         if not y.is_floating_point():
-            return y.long()
+            return y.long()  # type: ignore[no-any-return]
         if bool(((y == 0) | (y == 1)).all()):
-            return y.long()
+            return y.long()  # type: ignore[no-any-return]
         whole = bool(y.isfinite().all()) and bool((y == y.round()).all()) and bool((y >= 0).all())
         return (
             y.long()
@@ -91,7 +91,7 @@ def truth(y: Any, scores: Tensor | None = None) -> Tensor | None:
         binary = ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()
         return y.argmax(1) if bool(one) or bool(binary) else None
     if y.ndim == 2 and bool((y.sum(1) == 1).all()) and bool((y >= 0).all()):
-        return y.argmax(1)
+        return y.argmax(1)  # type: ignore[no-any-return]
     return None
 
 

@@ -39,7 +39,7 @@ NEEDS: dict[type, set[type]] = {
 
 
 def measure(
-    work: Work, train: Iterable[Any], val: Iterable[Any] | None, wanted: set[type]
+    work: Work, val: Iterable[Any] | None, wanted: set[type]
 ) -> tuple[Seen, dict[type, str]]:
     """Run the probes that the rules want. A probe that raises leaves no record but its reason."""
     seen, failed = Seen(), {}
@@ -57,7 +57,7 @@ def measure(
             failed[kind] = f"{type(error).__name__}: {error}"[:200]
 
     run(DryRun, lambda: dry_run(work))
-    run(Samples, lambda: _samples(work, train, val))
+    run(Samples, lambda: _samples(work, val))
     data = seen.get(Samples)
     if data is not None:
         run(Learnable, lambda: learnable(data))
@@ -71,7 +71,7 @@ def measure(
     return seen, failed
 
 
-def _samples(work: Work, train: Iterable[Any], val: Iterable[Any] | None) -> Samples | None:
+def _samples(work: Work, val: Iterable[Any] | None) -> Samples | None:
     """The data, with a second pass of val when it can be passed again."""
     found = samples(work)
     if found is None or val is None or work.program.val is None or found.val is None:

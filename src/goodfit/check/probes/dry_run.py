@@ -14,7 +14,7 @@ from goodfit.check.work import Work
 
 @dataclass(frozen=True)
 class DryRun:
-    """stage: "", "forward", "loss", "backward", "step" or "eval"; where: module or batch that raised."""
+    """stage: "" or one of forward, loss, backward, step, eval; where: the module that raised."""
 
     stage: str = ""
     error: str = ""
@@ -42,7 +42,9 @@ def dry_run(work: Work) -> DryRun:
     reseed(work.program.seed)
     clone.model.train()
     watcher = Watcher(clone.model)
-    stage, scores, shape, value = "forward", (), (), 0.0
+    stage, value = "forward", 0.0
+    scores: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
     try:
         with watcher:
             output = clone.forward(x)
@@ -88,7 +90,7 @@ def _line(error: BaseException) -> str:
 
 
 class Watcher:
-    """Notes which module is running, and the first that makes a non-finite output of finite inputs."""
+    """Notes the running module, and the first that makes a non-finite output of finite inputs."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.stack, self.nonfinite = model, [""], ""

@@ -53,7 +53,7 @@ def evaluation(work: Work) -> Evaluation:
     clone.model.eval()
     with torch.no_grad():
         differs, at = _twice(clone, x)
-        leaks, leak_at = (0.0, "") if differs > 1e-4 else _leaks(work, clone, x)
+        leaks, leak_at = (0.0, "") if differs > 1e-4 else _leaks(clone, x)
         expectations = tuple(_expectations(work, clone, x))
         linear = _linear(work, x)
         scores = clone.scores(x).float()
@@ -82,9 +82,12 @@ def _twice(clone: Clone, x: Any) -> tuple[float, str]:
     guilty = [
         name
         for name in outputs
-        if name in outputs2 and _distance(outputs[name], outputs2[name]) > 1e-4
-        and name in inputs and name in inputs2 and _distance(inputs[name], inputs2[name]) <= 1e-6
-    ]  # fmt: skip
+        if name in outputs2
+        and _distance(outputs[name], outputs2[name]) > 1e-4
+        and name in inputs
+        and name in inputs2
+        and _distance(inputs[name], inputs2[name]) <= 1e-6
+    ]
     innermost = [
         n for n in guilty if not any(o != n and o.startswith(n + ".") for o in guilty if n)
     ]
@@ -98,7 +101,7 @@ def _recorded(clone: Clone, x: Any) -> tuple[Tensor, dict[str, Tensor], dict[str
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
-        def hook(_: nn.Module, given: Any, out: Any) -> None:
+        def hook(_: nn.Module, __: Any, out: Any) -> None:
             if name not in outputs and isinstance(out, Tensor):
                 outputs[name] = out.detach().clone()
 
@@ -125,7 +128,7 @@ def _recorded(clone: Clone, x: Any) -> tuple[Tensor, dict[str, Tensor], dict[str
     return scores, inputs, outputs
 
 
-def _leaks(work: Work, clone: Clone, x: Any) -> tuple[float, str]:
+def _leaks(clone: Clone, x: Any) -> tuple[float, str]:
     """Keep the first sample, replace all the others: its scores must stay."""
     if not isinstance(x, Tensor) or len(x) < 3:
         return 0.0, ""
@@ -244,9 +247,15 @@ def _averaged(
     z = abs(scale - 1) / max(error, 1e-9)
     unbiased = (gap.square() - var / count).mean().clamp_min(0).sqrt()
     return Expectation(
-        name or "the model", type(module).__name__, scale, float(unbiased / noise.clamp_min(1e-20)), z, plain, count,
+        name or "the model",
+        type(module).__name__,
+        scale,
+        float(unbiased / noise.clamp_min(1e-20)),
+        z,
+        plain,
+        count,
         float(unbiased / expected.square().mean().sqrt().clamp_min(1e-20)),
-    )  # fmt: skip
+    )
 
 
 def _linear(work: Work, x: Any) -> float:
@@ -255,7 +264,9 @@ def _linear(work: Work, x: Any) -> float:
         return math.nan
     clone = work.program.clone()
     clone.model.eval()
-    a, b = x[: len(x) // 2], x[len(x) // 2 : 2 * (len(x) // 2)]
+    size = x.float().square().mean().sqrt().clamp_min(1e-6).to(x.dtype)
+    reseed(7)
+    a, b = torch.randn_like(x) * size, torch.randn_like(x) * size
     reseed(1)
     fa, fb, f0, fab = (clone.scores(v).double() for v in (a, b, torch.zeros_like(a), a + b))
     scale = (fa - f0).abs().max() + (fb - f0).abs().max()

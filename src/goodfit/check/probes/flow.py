@@ -66,7 +66,9 @@ def flow(work: Work) -> Flow:
     x, _ = work.small(64)
     clone = work.program.clone()
     start, layers, scores = _traced(work, clone, x)
-    after, layers_after, scores_after = None, (), None
+    after: Trace | None = None
+    layers_after: tuple[Layer, ...] = ()
+    scores_after: Tensor | None = None
     if work.after is not None:
         try:
             after, layers_after, scores_after = _traced(work, work.after, x)
@@ -120,7 +122,7 @@ def _layers(seen: Trace, model: nn.Module) -> list[Layer]:
                 float(w.std(correction=0)) if w.numel() > 1 else 0.0,
                 into,
                 weight.requires_grad,
-            )  # fmt: skip
+            )
         )
     return layers
 
@@ -159,12 +161,9 @@ def looks_trained(model: nn.Module) -> bool:
         if isinstance(weight, Tensor) and weight.ndim > 1:
             sizes += weight.numel()
             trained += weight.numel() * (not looks_drawn(weight))
-        if (
-            isinstance(module, nn.modules.batchnorm._BatchNorm)
-            and module.num_batches_tracked is not None
-        ):
-            if int(module.num_batches_tracked) > 20:
-                return True
+        counted = getattr(module, "num_batches_tracked", None)
+        if counted is not None and int(counted) > 20:
+            return True
     return sizes > 0 and trained > 0.7 * sizes
 
 
@@ -172,7 +171,8 @@ def looks_drawn(weight: Tensor) -> bool:
     """Whether a weight looks like a draw from one of the usual initializations.
 
     A uniform draw stays inside its bound and has the kurtosis 1.8, a normal one 3, a truncated
-    normal between them; the first training steps push weights over the bound and training widens the tails.
+    normal between them; the first training steps push weights over the bound, later ones widen
+    the tails.
     """
     w = weight.detach().float().flatten()
     if len(w) < 64:
@@ -189,7 +189,7 @@ def looks_drawn(weight: Tensor) -> bool:
         gain / fan**0.5
         for gain in (3**-0.5, 1.0, 2**0.5, 5 / 3, 2 / 3**0.5, 0.5)
         for fan in (fan_in, fan_out, (fan_in + fan_out) / 2)
-    ] + [0.01, 0.02, 0.05, 0.1, 0.5, 1.0]  # fmt: skip
+    ] + [0.01, 0.02, 0.05, 0.1, 0.5, 1.0]
     usual = any(abs(std / usual - 1) < error for usual in stds)
     uniform = abs(kurtosis - 1.8) < noise and float(w.abs().max()) < std * 3**0.5 * 1.003 * (
         1 + error

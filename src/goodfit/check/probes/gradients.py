@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from goodfit.check.program import Clone, reseed
-from goodfit.check.work import Work, cut, affordable
+from goodfit.check.work import Work, affordable, cut
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def grads(work: Work, clone: Clone, batches: int = 3, perturb: float = 0.0) -> d
             finite[name],
             rows_equal(sums[name]) if p.ndim > 1 else False,
             rows_equal(p.detach()) if p.ndim > 1 else False,
-        )  # fmt: skip
+        )
         for name, p in params
     }
 

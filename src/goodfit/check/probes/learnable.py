@@ -1,4 +1,4 @@
-"""Do the inputs say anything about the targets? Nearest neighbours and class means on plain features."""
+"""Do the inputs say anything about the targets? Nearest neighbours and ridge regression say."""
 
 import math
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ def learnable(samples: Samples) -> Learnable | None:
     known = (y >= 0) & features.isfinite().all(1)
     features, y = features[known], y[known]
     k = int(y.max()) + 1 if len(y) else 0
-    if len(y) < 60 or len(y.unique()) < 2:
+    if len(y) < 60 or len(y.unique()) < 2:  # type: ignore[no-untyped-call]
         return None
     mean, std = features.mean(0), features.std(0)
     scaled = (features - mean) / std.clamp_min(1e-6 + 1e-3 * float(std.max()))
@@ -56,7 +56,7 @@ def learnable(samples: Samples) -> Learnable | None:
     order = torch.randperm(len(y), generator=generator)
     first, second = order[: len(y) // 2], order[len(y) // 2 :]
     parts = [(first, second), (second, first)]
-    rights = {name: 0 for name in ("near", "means")}
+    rights = dict.fromkeys(("near", "means"), 0)
     for fit, test in parts:
         for name, classifier in (("near", neighbours), ("means", ridge)):
             rights[name] += int((classifier(scaled[fit], y[fit], scaled[test], k) == y[test]).sum())
@@ -77,7 +77,7 @@ def learnable(samples: Samples) -> Learnable | None:
             confusion.index_put_((vy, guessed), torch.ones_like(vy), accumulate=True)
             val_right, tested_val = float((guessed == vy).float().mean()), len(vy)
             half = len(vy) // 2
-            if half >= 30 and len(vy[:half].unique()) > 1:
+            if half >= 30 and len(vy[:half].unique()) > 1:  # type: ignore[no-untyped-call]
                 within = float(
                     (classifier(vf[:half], vy[:half], vf[half:], size) == vy[half:]).float().mean()
                 )
@@ -86,9 +86,21 @@ def learnable(samples: Samples) -> Learnable | None:
             )
     agreement, agreed = outvoted(scaled, y, k)
     return Learnable(
-        rights[name] / len(y), val_right, float(shares.max()), len(y), tested_val, k, confusion, within,
-        stump, stump_val, at, agreement, agreed, {n: r / len(y) for n, r in rights.items()},
-    )  # fmt: skip
+        rights[name] / len(y),
+        val_right,
+        float(shares.max()),
+        len(y),
+        tested_val,
+        k,
+        confusion,
+        within,
+        stump,
+        stump_val,
+        at,
+        agreement,
+        agreed,
+        {n: r / len(y) for n, r in rights.items()},
+    )
 
 
 def spread(count: int, most: int) -> Tensor:
@@ -108,7 +120,7 @@ def plain(x: Tensor) -> Tensor:
     kernels = kernels / kernels.flatten(1).norm(dim=1)[:, None, None, None]
     source = F.adaptive_avg_pool2d(x, 32) if min(x.shape[-2:]) > 32 else x
     pooled = []
-    for part in source.split(256):
+    for part in source.split(256):  # type: ignore[no-untyped-call]
         response = F.conv2d(part, kernels, padding=2).abs()
         pooled.append(torch.cat([response.mean((2, 3)), response.amax((2, 3))], 1))
     local = torch.cat(pooled)
@@ -136,7 +148,7 @@ def ridge(fit: Tensor, y: Tensor, test: Tensor, k: int) -> Tensor:
     prior = targets.mean(0)
     strength = 0.1 * gram.diagonal().mean() + 1e-9
     solved = torch.linalg.solve(gram + strength * torch.eye(len(gram)), targets - prior)
-    return ((b @ a.T) @ solved + prior).argmax(1)
+    return ((b @ a.T) @ solved + prior).argmax(1)  # type: ignore[no-any-return]
 
 
 def stumps(

@@ -55,8 +55,11 @@ def loss_facts(work: Work) -> LossFacts:
         output = clone.forward(x)
         scores = clone.pick(output).detach()
         start = float(clone.loss(output, y))
-    facts: dict[str, object] = {"start": start, "outputs": scores.shape[-1] if scores.ndim > 1 else 1,
-                                "images": len(x)}  # fmt: skip
+    facts: dict[str, object] = {
+        "start": start,
+        "outputs": scores.shape[-1] if scores.ndim > 1 else 1,
+        "images": len(x),
+    }
     classes = truth(y, scores)
 
     def loss(z: Tensor, t: object = y) -> Tensor:
@@ -117,7 +120,7 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
     """The sign of the loss's wish for each sample's true score, at small random scores."""
     z = (0.1 * torch.randn_like(scores.float())).requires_grad_()
     (g,) = torch.autograd.grad(loss(z), z)  # type: ignore[operator]
-    n, k = g.shape
+    k = g.shape[1]
     if k == 1:
         wish = -g[:, 0] * (2 * classes.clamp(0, 1) - 1)
     else:
@@ -127,7 +130,7 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
         classes, g = classes[inside], g[inside]
     scale = g.abs().max().clamp_min(1e-30)
     none = g.abs().amax(1) <= 1e-7 * scale
-    counts = {int(c): int((classes == c).sum()) for c in classes.unique()}
+    counts = {int(c): int((classes == c).sum()) for c in classes.unique()}  # type: ignore[no-untyped-call]
     ignored = {c: n for c, n in counts.items() if n >= 3 and bool(none[classes == c].all())}
     clear = wish[~none]
     judged = len(clear)
@@ -189,8 +192,10 @@ def _bounds(
             high.append(float(z.max()))
     bounded_low = low[1] > 2 * low[0] - 1e-6 if low[0] < 0 else True
     bounded_high = high[1] < 2 * high[0] + 1e-6
-    facts: dict[str, object] = {"low": low[1] if bounded_low else -math.inf,
-                                "high": high[1] if bounded_high else math.inf}  # fmt: skip
+    facts: dict[str, object] = {
+        "low": low[1] if bounded_low else -math.inf,
+        "high": high[1] if bounded_high else math.inf,
+    }
     if bounded_high and bounded_low and scores.shape[1] > 1:
         z = torch.full_like(scores, low[1])
         z.scatter_(1, classes.clamp(0, scores.shape[1] - 1)[:, None], high[1])

@@ -28,7 +28,7 @@ def overfit(work: Work, images: int = 16) -> Overfit | None:
     """Adam at three learning rates on one batch, without dropout."""
     x, y = work.small(images)
     classes = truth(y, torch.empty(1, 2))
-    if not isinstance(x, Tensor) or classes is None or len(classes.unique()) < 2:
+    if not isinstance(x, Tensor) or classes is None or len(classes.unique()) < 2:  # type: ignore[no-untyped-call]
         return None
     steps = int(min(150, max(20, 1.0 / max(work.step_seconds * 0.3, 1e-4))))
     best = Overfit()
@@ -81,6 +81,6 @@ def _reference(x: Tensor, classes: Tensor) -> float:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(60):
         optimizer.zero_grad()
-        F.cross_entropy(net(flat), classes.clamp_min(0)).backward()
+        F.cross_entropy(net(flat), classes.clamp_min(0)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return accuracy(net(flat), classes)

@@ -15,33 +15,131 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 AFFINE = frozenset(
-    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d matmul mm bmm "
-    "addmm baddbmm einsum __matmul__ __rmatmul__ bilinear tensordot mv addmv".split()
+    [
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "matmul",
+        "mm",
+        "bmm",
+        "addmm",
+        "baddbmm",
+        "einsum",
+        "__matmul__",
+        "__rmatmul__",
+        "bilinear",
+        "tensordot",
+        "mv",
+        "addmv",
+    ]
 )
 ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
 NORMS = frozenset(
-    "batch_norm layer_norm group_norm instance_norm rms_norm normalize local_response_norm".split()
+    [
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+        "normalize",
+        "local_response_norm",
+    ]
 )
 DROPOUTS = frozenset(
-    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout".split()
+    [
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "feature_alpha_dropout",
+        "feature_dropout",
+    ]
 )
 RECTIFIERS = frozenset({"relu", "relu6", "threshold", "clamp_min", "clip_min"})
 CURVES = frozenset(
-    "leaky_relu elu selu celu gelu silu mish prelu rrelu hardswish softplus hardshrink softshrink "
-    "logsigmoid glu".split()
+    [
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "silu",
+        "mish",
+        "prelu",
+        "rrelu",
+        "hardswish",
+        "softplus",
+        "hardshrink",
+        "softshrink",
+        "logsigmoid",
+        "glu",
+    ]
 )
 SQUASHERS = frozenset({"sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign", "expit"})
 SOFTMAXES = frozenset({"softmax", "log_softmax", "softmin", "gumbel_softmax"})
 RESHAPES = frozenset(
-    "view reshape flatten squeeze unsqueeze permute transpose contiguous t swapaxes movedim expand "
-    "expand_as to float type_as clone unflatten narrow select __getitem__ chunk split view_as mT T "
-    "double half type cpu cuda identity repeat reshape_as swapdims squeeze_ unsqueeze_ pixel_shuffle "
-    "channel_shuffle roll flip".split()
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "permute",
+        "transpose",
+        "contiguous",
+        "t",
+        "swapaxes",
+        "movedim",
+        "expand",
+        "expand_as",
+        "to",
+        "float",
+        "type_as",
+        "clone",
+        "unflatten",
+        "narrow",
+        "select",
+        "__getitem__",
+        "chunk",
+        "split",
+        "view_as",
+        "mT",
+        "T",
+        "double",
+        "half",
+        "type",
+        "cpu",
+        "cuda",
+        "identity",
+        "repeat",
+        "reshape_as",
+        "swapdims",
+        "squeeze_",
+        "unsqueeze_",
+        "pixel_shuffle",
+        "channel_shuffle",
+        "roll",
+        "flip",
+    ]
 )
 AVERAGES = frozenset(
-    "mean sum avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d pad".split()
+    [
+        "mean",
+        "sum",
+        "avg_pool1d",
+        "avg_pool2d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "pad",
+    ]
 )
-POOLS = frozenset("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d amax max".split())
+POOLS = frozenset(["max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d", "amax", "max"])
 SUMS = frozenset({"add", "__add__", "__radd__", "iadd", "__iadd__", "sub", "__sub__", "add_"})
 PRODUCTS = frozenset({"mul", "__mul__", "__rmul__", "imul", "__imul__", "mul_", "multiply"})
 
@@ -83,7 +181,6 @@ class Trace:
     output: int
     images: int
     called: frozenset[str]  # modules whose forward ran
-    random_looking: bool = True
 
     def consumers(self, index: int) -> list[Node]:
         """The operations that use this one's output."""
@@ -120,7 +217,7 @@ def layer_name(node: Node) -> str:
     return owner or node.params[0]
 
 
-def trace(model: nn.Module, x: Any, pick: Any, places: dict[int, str] | None = None) -> Trace:
+def trace(model: nn.Module, x: Any, pick: Any) -> Trace:
     """Run `model(x)` once and record it."""
     recorder = _Recorder(model)
     recorder.know_input(x)
@@ -210,9 +307,16 @@ class _Recorder(TorchFunctionMode):
         if op == "scaled_dot_product_attention":
             options["entropy"] = _attention_entropy(args, kwargs)
         node = Node(
-            len(self.nodes), op, self._stack[-1], tuple(dict.fromkeys(self._made[id(t)] for t in data)),
-            tuple(_matrices(given, self._roots)) or roots, tuple(outputs[0].shape), stats, before, options,
-        )  # fmt: skip
+            len(self.nodes),
+            op,
+            self._stack[-1],
+            tuple(dict.fromkeys(self._made[id(t)] for t in data)),
+            tuple(_matrices(given, self._roots)) or roots,
+            tuple(outputs[0].shape),
+            stats,
+            before,
+            options,
+        )
         self.nodes.append(node)
         for out in outputs:
             self._made[id(out)] = node.index
@@ -248,10 +352,12 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _options(op: str, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Settings that rules ask for: the rate of a dropout, the axis of a softmax, the groups of a kernel."""
+    """Settings that rules ask for: a dropout rate, the axis of a softmax, a kernel."""
     if op in DROPOUTS:
-        return {"p": kwargs.get("p", args[1] if len(args) > 1 else 0.5),
-                "training": kwargs.get("training", args[2] if len(args) > 2 else True)}  # fmt: skip
+        return {
+            "p": kwargs.get("p", args[1] if len(args) > 1 else 0.5),
+            "training": kwargs.get("training", args[2] if len(args) > 2 else True),
+        }
     if op in SOFTMAXES:
         return {
             "dim": kwargs.get(
@@ -262,8 +368,11 @@ def _options(op: str, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
         groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
         source = args[0] if args else kwargs.get("input")
-        return {"weight": tuple(weight.shape) if isinstance(weight, Tensor) else (), "groups": groups,
-                "into": tuple(source.shape) if isinstance(source, Tensor) else ()}  # fmt: skip
+        return {
+            "weight": tuple(weight.shape) if isinstance(weight, Tensor) else (),
+            "groups": groups,
+            "into": tuple(source.shape) if isinstance(source, Tensor) else (),
+        }
     if op in AFFINE:
         sizes = [tuple(t.shape) for t in args if isinstance(t, Tensor)]
         return {"weight": sizes[1] if len(sizes) > 1 else (), "into": sizes[0] if sizes else ()}
@@ -309,9 +418,8 @@ def _squash(op: str, x: Tensor) -> float:
 def _attention_entropy(args: Any, kwargs: dict[str, Any]) -> float:
     """Entropy of the attention that a fused call computes inside."""
     try:
-        query, key = (
-            kwargs.get(n, args[i] if len(args) > i else None) for i, n in ((0, "query"), (1, "key"))
-        )
+        query: Tensor = kwargs["query"] if "query" in kwargs else args[0]
+        key: Tensor = kwargs["key"] if "key" in kwargs else args[1]
         scale = kwargs.get("scale") or query.shape[-1] ** -0.5
         weights = (
             (query.detach()[:8] @ key.detach()[:8].transpose(-1, -2) * scale).float().softmax(-1)

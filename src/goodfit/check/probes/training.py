@@ -96,7 +96,7 @@ def training(work: Work) -> Training:
     """Train as is; when that does not learn, also slower, faster and with the reference."""
     program = work.program
     own_optimizer = program.optimizer is not None
-    steps = int(min(60, max(10, 5.0 / max(work.step_seconds, 1e-4))))
+    steps = int(min(60, max(16, 6.0 / max(work.step_seconds, 1e-4))))
     clone = program.clone()
     before = {name: p.detach().clone() for name, p in clone.model.named_parameters()}
     own = train(work, clone, steps, 1.0 if own_optimizer else None)
@@ -175,9 +175,18 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
     finite = all(map(math.isfinite, losses)) and math.isfinite(end)
     finite = finite and all(bool(p.isfinite().all()) for p in clone.model.parameters())
     return Run(
-        factor, tuple(losses), tuple(accuracies), start, end, accuracy_start, accuracy_end,
-        len(x) if isinstance(x, Tensor) else 1, finite, broke, tuple(predicted),
-    )  # fmt: skip
+        factor,
+        tuple(losses),
+        tuple(accuracies),
+        start,
+        end,
+        accuracy_start,
+        accuracy_end,
+        len(x) if isinstance(x, Tensor) else 1,
+        finite,
+        broke,
+        tuple(predicted),
+    )
 
 
 def step(clone: Clone, optimizer: Optimizer, x: Any, y: Any) -> tuple[float, float, float]:
@@ -197,15 +206,17 @@ def step(clone: Clone, optimizer: Optimizer, x: Any, y: Any) -> tuple[float, flo
     needs = inspect.signature(type(optimizer).step).parameters.get("closure")
     params = [p for group in optimizer.param_groups for p in group["params"]]
     if needs is not None and needs.default is inspect.Parameter.empty:
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[arg-type]
         return seen["loss"], seen["right"], 0.0
     closure()
     old = [p.detach().clone() for p in params]
     grads = [None if p.grad is None else p.grad.detach().clone() for p in params]
     optimizer.step()
     promise = sum(
-        float(((o - p.detach()) * g).sum()) for p, o, g in zip(params, old, grads, strict=True) if g is not None and not g.is_sparse
-    )  # fmt: skip
+        float(((o - p.detach()) * g).sum())
+        for p, o, g in zip(params, old, grads, strict=True)
+        if g is not None and not g.is_sparse
+    )
     return seen["loss"], seen["right"], promise
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -87,7 +86,7 @@ def wiring(work: Work) -> Wiring:
                 float(group.get("lr", 0.0)),
                 float(group.get("weight_decay", 0.0) or 0.0),
                 float(p.detach().float().square().mean().sqrt()) if p.numel() else 0.0,
-            )  # fmt: skip
+            )
         )
     loss_own = set()
     if isinstance(program.loss, nn.Module):
@@ -105,11 +104,15 @@ def wiring(work: Work) -> Wiring:
         tuple(unregistered(work)),
         tuple(shared(model)),
         {
-            name: {"momentum": -1.0 if m.momentum is None else float(m.momentum), "eps": m.eps,
-                   "tracked": float(m.num_batches_tracked or 0) if m.track_running_stats else -1.0}
-            for name, m in model.named_modules() if isinstance(m, _BatchNorm)
+            name: {
+                "momentum": -1.0 if m.momentum is None else float(m.momentum),
+                "eps": m.eps,
+                "tracked": float(m.num_batches_tracked or 0) if m.track_running_stats else -1.0,
+            }
+            for name, m in model.named_modules()
+            if isinstance(m, _BatchNorm)
         },
-    )  # fmt: skip
+    )
 
 
 def stuck(work: Work) -> Iterator[Stuck]:
@@ -129,7 +132,7 @@ def stuck(work: Work) -> Iterator[Stuck]:
 
 
 def _mode_matters(module: nn.Module) -> bool:
-    """Modules that act on their mode: norms with statistics, dropouts, and the user's own leaves."""
+    """Modules that act on their mode: norms with statistics, dropouts, the user's own leaves."""
     if isinstance(module, _BatchNorm):
         return True
     if isinstance(module, nn.modules.dropout._DropoutNd):

@@ -54,7 +54,11 @@ class AugmentationLabelMismatch(Rule):
         ratio = float(spread_a.median() / spread_b.median())
         if ratio < 0.85 and low > 0.25:
             yield self.finding(
-                "train targets", contrast=f"{ratio:.0%} of val's; {low:.0%} of the train images lie below val's lowest tenth",
-                accuracy=f"{found.train:.0%} on train against {found.val:.0%} on val for a plain classifier",
-                fix="mix the targets with the weights of the images: loss = w * loss(z, y) + (1 - w) * loss(z, y[partner])",
-            )  # fmt: skip
+                "train targets",
+                contrast=f"{ratio:.0%} of val's; {low:.0%} of the train images lie below "
+                f"val's lowest tenth",
+                accuracy=f"{found.train:.0%} on train against {found.val:.0%} on val for a "
+                f"plain classifier",
+                fix="mix the targets with the weights of the images: loss = w * loss(z, y) + "
+                "(1 - w) * loss(z, y[partner])",
+            )

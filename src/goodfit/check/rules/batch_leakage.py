@@ -32,6 +32,8 @@ class BatchLeakage(Rule):
         found = seen[Evaluation]
         if found.leaks > self.most:
             yield self.finding(
-                found.leaks_at, change=f"{found.leaks:.1%} of the largest score when only other samples change",
-                fix="compute over each sample's own axes (dim=1, x.flatten(1)); give batch norm track_running_stats=True",
-            )  # fmt: skip
+                found.leaks_at,
+                change=f"{found.leaks:.1%} of the largest score when only other samples change",
+                fix="compute over each sample's own axes (dim=1, x.flatten(1)); give batch "
+                "norm track_running_stats=True",
+            )

@@ -34,7 +34,8 @@ class BnSmallBatch(Rule):
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         dry, flow, data = seen[DryRun], seen.get(Flow), seen.get(Samples)
-        fix = "use batches of 32 or more (drop_last=True drops a rest of 1), or GroupNorm instead of batch norm"
+        fix = "use batches of 32 or more (drop_last=True drops a rest of 1), or GroupNorm "
+        "instead of batch norm"
         if "more than 1 value per channel" in dry.error:
             yield self.finding(dry.where, severity="error", error=dry.error, fix=fix)
             return
@@ -42,7 +43,7 @@ class BnSmallBatch(Rule):
             return
         size = flow.start.images
         if data is not None:
-            sizes = [int(n) for n in data.train.batch.unique(return_counts=True)[1]]
+            sizes = [int(n) for n in data.train.batch.unique(return_counts=True)[1]]  # type: ignore[no-untyped-call]
             size = int(median(sizes))
         rows = []
         for node in flow.start.nodes:
@@ -53,5 +54,10 @@ class BnSmallBatch(Rule):
             return
         fewest, where = min(rows)
         if fewest < self.least and size < 16:
-            yield self.finding(where, severity="error" if fewest < self.error_below else "warning", batch=size,
-                               values=f"about {fewest:.1f} independent values per mean", fix=fix)  # fmt: skip
+            yield self.finding(
+                where,
+                severity="error" if fewest < self.error_below else "warning",
+                batch=size,
+                values=f"about {fewest:.1f} independent values per mean",
+                fix=fix,
+            )

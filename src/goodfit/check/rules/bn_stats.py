@@ -12,7 +12,8 @@ reset the statistics and run the train set once in training mode.
 After few steps slow averages lag behind by nature: untrained statistics and slow but sound
 momenta are skipped.
 
-Source: Ioffe and Szegedy 2015; Kullback-Leibler divergence per channel, accuracy before and after recalibration.
+Source: Ioffe and Szegedy 2015; Kullback-Leibler divergence per channel, accuracy before and after
+recalibration.
 """
 
 from collections.abc import Iterator
@@ -43,11 +44,20 @@ class BnStats(Rule):
             if 0 <= n.momentum < self.slowest and not n.frozen and n.tracked >= 0 and n.training
         ]
         if slow:
-            yield self.finding(slow[0].name, momentum=f"{slow[0].momentum:g} in {len(slow)} of {len(found.norms)} batch norms: the statistics never arrive",
-                               severity="error" if slow[0].momentum == 0 else "warning", fix="set momentum=0.1")  # fmt: skip
+            yield self.finding(
+                slow[0].name,
+                momentum=f"{slow[0].momentum:g} in {len(slow)} of {len(found.norms)} batch "
+                f"norms: the statistics never arrive",
+                severity="error" if slow[0].momentum == 0 else "warning",
+                fix="set momentum=0.1",
+            )
         elif fast:
-            yield self.finding(fast[0].name, momentum=f"{fast[0].momentum:g} in {len(fast)} of {len(found.norms)} batch norms: evaluation uses the last batch's statistics",
-                               fix="set momentum=0.1 (torch's momentum is the share of the new value)")  # fmt: skip
+            yield self.finding(
+                fast[0].name,
+                momentum=f"{fast[0].momentum:g} in {len(fast)} of {len(found.norms)} batch "
+                f"norms: evaluation uses the last batch's statistics",
+                fix="set momentum=0.1 (torch's momentum is the share of the new value)",
+            )
         large = [n for n in found.norms if n.eps_share > 0.5]
         if large:
             yield self.finding(
@@ -60,7 +70,7 @@ class BnStats(Rule):
             for n in found.norms
             if not n.fresh
             and n.tracked >= 0
-            and not (0 <= n.momentum and n.tracked * n.momentum < 3 and 0 < n.tracked)
+            and not (n.momentum >= 0 and n.tracked * n.momentum < 3 and n.tracked > 0)
         ]
         worst = max(settled, key=lambda n: n.divergence, default=None)
         if worst is None or worst.divergence < self.divergence:
@@ -73,7 +83,10 @@ class BnStats(Rule):
         )
         if gained > max(self.loss, 3 * noise) or (worse and worst.divergence > 2):
             yield self.finding(
-                worst.name, severity="error" if gained > 0.3 else "warning", divergence=f"{worst.divergence:.2g} between running and true statistics",
+                worst.name,
+                severity="error" if gained > 0.3 else "warning",
+                divergence=f"{worst.divergence:.2g} between running and true statistics",
                 accuracy=f"{found.accuracy:.0%}, after recalibration {found.recalibrated:.0%}",
-                fix="reset_running_stats() on every batch norm and run the train set once in training mode without updates",
-            )  # fmt: skip
+                fix="reset_running_stats() on every batch norm and run the train set once in "
+                "training mode without updates",
+            )

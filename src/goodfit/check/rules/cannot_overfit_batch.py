@@ -35,6 +35,10 @@ class CannotOverfitBatch(Rule):
             return
         if found.accuracy < self.most and found.end > 0.6 * found.start:
             yield self.finding(
-                "the model", accuracy=f"{found.accuracy:.0%} on {found.images} images after {found.steps} steps, loss {found.start:.3g} to {found.end:.3g}",
-                reference=f"{found.reference:.0%} by a plain network", fix="overfit this batch with the last layer alone, then add layers from the end until it fails: the last one added is at fault",
-            )  # fmt: skip
+                "the model",
+                accuracy=f"{found.accuracy:.0%} on {found.images} images after {found.steps} "
+                f"steps, loss {found.start:.3g} to {found.end:.3g}",
+                reference=f"{found.reference:.0%} by a plain network",
+                fix="overfit this batch with the last layer alone, then add layers from the "
+                "end until it fails: the last one added is at fault",
+            )

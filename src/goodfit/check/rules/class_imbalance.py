@@ -49,9 +49,17 @@ class ClassImbalance(Rule):
         if ratio > self.most and sure > 0.6 * self.most:
             weight = f"{len(y) / (len(present) * fewest):.2f}"
             yield self.finding(
-                f"class {rare}", rarest=f"{fewest} samples of {len(y)}", commonest=f"class {int(counts.argmax())} has {common}, {ratio:.0f} times as many",
-                fix=f"weigh the loss by n / (classes * count), here {weight} for class {rare}, or sample the classes evenly",
-            )  # fmt: skip
+                f"class {rare}",
+                rarest=f"{fewest} samples of {len(y)}",
+                commonest=f"class {int(counts.argmax())} has {common}, {ratio:.0f} times as many",
+                fix=f"weigh the loss by n / (classes * count), here {weight} for class "
+                f"{rare}, or sample the classes evenly",
+            )
         elif ratio > self.mention and sure > self.mention:
-            yield self.finding(f"class {rare}", severity="advice", rarest=f"{fewest} samples of {len(y)}",
-                               commonest=f"{common}", fix="judge by balanced accuracy")  # fmt: skip
+            yield self.finding(
+                f"class {rare}",
+                severity="advice",
+                rarest=f"{fewest} samples of {len(y)}",
+                commonest=f"{common}",
+                fix="judge by balanced accuracy",
+            )

@@ -50,7 +50,9 @@ class ClassMissing(Rule):
                     and p < (self.chance_level if not whole else 1e-3)
                 ):
                     yield self.finding(
-                        f"class {c}", severity="error" if here == "train" else "warning",
-                        missing=f"no sample in {len(y)} of {here}", present=f"{int(others[c])} of {len(other)} in {there}",
+                        f"class {c}",
+                        severity="error" if here == "train" else "warning",
+                        missing=f"no sample in {len(y)} of {here}",
+                        present=f"{int(others[c])} of {len(other)} in {there}",
                         fix="shuffle before splitting, or split within each class",
-                    )  # fmt: skip
+                    )

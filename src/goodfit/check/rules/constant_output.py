@@ -57,7 +57,10 @@ class ConstantOutput(Rule):
             if la.spread_out < 1e-5 * max(la.rms_out, 1e-12)
         ]
         yield self.finding(
-            flat[0].name if flat else "the output", variation=f"{now:.1e} of the scores' size between samples",
+            flat[0].name if flat else "the output",
+            variation=f"{now:.1e} of the scores' size between samples",
             layers="does not vary from here on" if flat else "the layers vary, the output does not",
-            fix=f"mend {flat[0].name}: give it random weights and let its input through" if flat else "let the output depend on the layers",
-        )  # fmt: skip
+            fix=f"mend {flat[0].name}: give it random weights and let its input through"
+            if flat
+            else "let the output depend on the layers",
+        )

@@ -6,8 +6,8 @@ A few are normal; many mean that the learning rate was too high in the first ste
 bias pushed them under.
 
 ## What to do
-Lower the peak learning rate or lengthen the warmup; initialize with Kaiming and zero bias. If units still
-die, use LeakyReLU or GELU, whose gradient does not vanish there.
+Lower the peak learning rate or lengthen the warmup; initialize with Kaiming and zero bias. If
+units still die, use LeakyReLU or GELU, whose gradient does not vanish there.
 
 ## When it is wrong
 After pruning, zeros are wanted: silence the rule for that run. Good nets have layers with 20 to
@@ -28,7 +28,7 @@ from goodfit.ingredient import Fraction
 
 
 def silent_shares(seen: Trace) -> dict[str, tuple[float, int]]:
-    """Per layer with weights: the share of units that its rectifier keeps at zero, and their number."""
+    """Per layer with weights: the share of units its rectifier keeps at zero, and their number."""
     found: dict[str, tuple[float, int]] = {}
     for node in seen.nodes:
         if node.op in RECTIFIERS and node.stats is not None and node.stats.silent is not None:
@@ -61,12 +61,18 @@ class DeadUnits(Rule):
             if units < 4 or not (dead > self.most or (died > self.died and now > self.died)):
                 continue
             fix = (
-                f"initialize {name} with nn.init.kaiming_normal_ and a zero bias, or use GELU after it" if share > self.most
+                f"initialize {name} with nn.init.kaiming_normal_ and a zero bias, or use GELU "
+                f"after it"
+                if share > self.most
                 else "lower the peak learning rate tenfold, or use GELU here"
-            )  # fmt: skip
+            )
             yield self.finding(
-                name, severity="error" if dead > self.error_above and first else "warning",
-                dead=f"{dead:.0%} of {units} units, over {images} images (each active on at most {upper:.1%})",
-                at_start=f"{share:.0%}", limit=f"{self.most:.0%}", fix=fix,
-            )  # fmt: skip
+                name,
+                severity="error" if dead > self.error_above and first else "warning",
+                dead=f"{dead:.0%} of {units} units, over {images} images (each active on at "
+                f"most {upper:.1%})",
+                at_start=f"{share:.0%}",
+                limit=f"{self.most:.0%}",
+                fix=fix,
+            )
             first = False

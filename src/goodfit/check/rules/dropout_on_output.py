@@ -38,6 +38,10 @@ class DropoutOnOutput(Rule):
                 and node.options.get("training", True)
                 and float(node.options.get("p", 0.5)) > 0
             ):
-                yield self.finding(node.module or "the output", between="no weights between this dropout and the loss", p=node.options.get("p"),
-                                   fix="move the dropout before the last layer")  # fmt: skip
+                yield self.finding(
+                    node.module or "the output",
+                    between="no weights between this dropout and the loss",
+                    p=node.options.get("p"),
+                    fix="move the dropout before the last layer",
+                )
                 return

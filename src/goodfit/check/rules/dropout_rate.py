@@ -48,5 +48,10 @@ class DropoutRate(Rule):
                 known.add(where)
                 severity: Severity = "error" if p >= 0.99 else "warning"
                 good = 0.2 if first or width < 16 else 0.5
-                yield self.finding(where, severity=severity, p=f"{p:g} is dropped, of {width} units", noise=f"{noise:.2g} of the signal at the next layer",
-                                   fix=f"set p={good}")  # fmt: skip
+                yield self.finding(
+                    where,
+                    severity=severity,
+                    p=f"{p:g} is dropped, of {width} units",
+                    noise=f"{noise:.2g} of the signal at the next layer",
+                    fix=f"set p={good}",
+                )

@@ -32,11 +32,12 @@ class DuplicateSamples(Rule):
         if train.draws or len(train) < 32 or not bool(train.x.isfinite().all()):
             return
         few = train.x[0].numel() < 8 and bool((train.x == train.x.round()).all())
-        unique, counts = fingerprints(train.x).unique(return_counts=True)
+        unique, counts = fingerprints(train.x).unique(return_counts=True)  # type: ignore[no-untyped-call]
         repeated = 1 - len(unique) / len(train)
         if repeated > self.most and not few:
             yield self.finding(
-                "train samples", repeated=f"{repeated:.0%} of {len(train)} samples repeat an earlier one",
+                "train samples",
+                repeated=f"{repeated:.0%} of {len(train)} samples repeat an earlier one",
                 commonest=f"one comes {int(counts.max())} times",
                 fix="deduplicate the train set by a hash of each image, after splitting",
-            )  # fmt: skip
+            )

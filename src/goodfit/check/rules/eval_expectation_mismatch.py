@@ -11,7 +11,8 @@ and never both.
 Where nonlinear layers follow the noise inside the module, the average differs a little by nature;
 such modules get a wider margin.
 
-Source: Srivastava et al. 2014, JMLR 15; Monte-Carlo mean on the module's own input, with its standard error.
+Source: Srivastava et al. 2014, JMLR 15; Monte-Carlo mean on the module's own input, with its
+standard error.
 """
 
 from collections.abc import Iterator
@@ -34,10 +35,17 @@ class EvalExpectationMismatch(Rule):
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         for e in seen[Evaluation].expectations:
             off = abs(e.scale - 1)
-            wrong = off > self.exact and e.z > self.sure if e.plain else (off > self.block and e.z > self.sure) or (
-                e.bias > 0.6 and e.relative > 0.2 and e.z > self.sure)  # fmt: skip
+            wrong = (
+                off > self.exact and e.z > self.sure
+                if e.plain
+                else (off > self.block and e.z > self.sure)
+                or (e.bias > 0.6 and e.relative > 0.2 and e.z > self.sure)
+            )
             if wrong:
                 yield self.finding(
-                    e.name, training=f"average of {e.draws} draws is {e.scale:.2f} times the evaluation output ({e.z:.0f} standard errors)",
-                    fix="divide by the keep probability in training and return the input as it is in evaluation (inverted dropout)",
-                )  # fmt: skip
+                    e.name,
+                    training=f"average of {e.draws} draws is {e.scale:.2f} times the "
+                    f"evaluation output ({e.z:.0f} standard errors)",
+                    fix="divide by the keep probability in training and return the input as "
+                    "it is in evaluation (inverted dropout)",
+                )

@@ -1,7 +1,8 @@
 """Evaluation gives other scores for the same input.
 
 ## Why it matters
-Accuracy then depends on luck, and is lower than it could be: noise that helps training hurts testing.
+Accuracy then depends on luck, and is lower than it could be: noise that helps training hurts
+testing.
 
 ## What to do
 Draw only in training: F.dropout(x, p, training=self.training); average random pooling over passes.
@@ -32,6 +33,8 @@ class EvalNondeterministic(Rule):
         found = seen[Evaluation]
         if found.differs > self.most:
             yield self.finding(
-                found.random_at, difference=f"{found.differs:.1%} of the largest score between two passes",
-                fix="draw only in training: pass training=self.training to F.dropout, and test `if self.training` before drawing",
-            )  # fmt: skip
+                found.random_at,
+                difference=f"{found.differs:.1%} of the largest score between two passes",
+                fix="draw only in training: pass training=self.training to F.dropout, and "
+                "test `if self.training` before drawing",
+            )

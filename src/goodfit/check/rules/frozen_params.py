@@ -42,6 +42,10 @@ class FrozenParams(Rule):
             return
         first = drawn[0]
         yield self.finding(
-            first.module or first.name, frozen=f"{len(drawn)} of {len(weights)} weights: {', '.join(p.name for p in drawn[:3])}",
-            weights="look freshly drawn, not trained", fix=f"model.get_submodule('{first.module}').requires_grad_(True) before the optimizer is made, or load trained weights first",
-        )  # fmt: skip
+            first.module or first.name,
+            frozen=f"{len(drawn)} of {len(weights)} weights: "
+            f"{', '.join(p.name for p in drawn[:3])}",
+            weights="look freshly drawn, not trained",
+            fix=f"model.get_submodule('{first.module}').requires_grad_(True) before the "
+            f"optimizer is made, or load trained weights first",
+        )

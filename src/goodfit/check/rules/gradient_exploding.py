@@ -41,7 +41,10 @@ class GradientExploding(Rule):
         if (len(start) > 2 and grown > self.ratio and grads.total > 10) or grads.total > self.total:
             worst = max(start, key=lambda g: g.rms * g.size**0.5)
             yield self.finding(
-                worst.name.rpartition(".")[0] or worst.name, norm=f"{grads.total:.3g} in all", first_over_last=f"{grown:.2g}",
-                fix="initialize with nn.init.kaiming_normal_ and clip: nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+                worst.name.rpartition(".")[0] or worst.name,
+                norm=f"{grads.total:.3g} in all",
+                first_over_last=f"{grown:.2g}",
+                fix="initialize with nn.init.kaiming_normal_ and clip: "
+                "nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
                 patch={"train.clip_norm": 1.0},
-            )  # fmt: skip
+            )

@@ -63,7 +63,10 @@ class GradientVanishing(Rule):
         squashed = {n.op for n in flow.start.nodes} & SQUASHERS
         how = f"replace {sorted(squashed)[0]} by ReLU, " if squashed else ""
         yield self.finding(
-            start[0].name.rpartition(".")[0] or start[0].name, gradient=f"{start[0].rms:.1e} at the first layer, {start[-1].rms:.1e} at the last",
+            start[0].name.rpartition(".")[0] or start[0].name,
+            gradient=f"{start[0].rms:.1e} at the first layer, {start[-1].rms:.1e} at the last",
             severity="error" if max(falls) < self.error_below else "warning",
-            ratio=f"{max(falls):.1e}", fix=how + "initialize with nn.init.kaiming_normal_, and put a normalization after each layer",
-        )  # fmt: skip
+            ratio=f"{max(falls):.1e}",
+            fix=how
+            + "initialize with nn.init.kaiming_normal_, and put a normalization after each layer",
+        )

@@ -10,7 +10,8 @@ Shrink the last layer at the start (normal with standard deviation 0.01, zero bi
 ## When it is wrong
 Resumed and fine-tuned nets do not start from nothing; the rule skips them when they beat chance.
 
-Source: Karpathy 2019, "A Recipe for Training Neural Networks". Lecture: Choosing hyperparameters, step 1.
+Source: Karpathy 2019, "A Recipe for Training Neural Networks". Lecture: Choosing
+hyperparameters, step 1.
 """
 
 from collections.abc import Iterator
@@ -38,7 +39,10 @@ class InitialLossOff(Rule):
             return
         heads = [la.name for la in flow.layers if la.head] if flow is not None else []
         yield self.finding(
-            heads[-1] if heads else "the last layer", severity="warning" if ratio > self.most else "advice",
-            first_loss=f"{facts.start:.3g}", equal_scores=f"{facts.constant:.3g}",
-            fix="shrink the last layer at the start: nn.init.normal_(weight, std=0.01); nn.init.zeros_(bias)",
-        )  # fmt: skip
+            heads[-1] if heads else "the last layer",
+            severity="warning" if ratio > self.most else "advice",
+            first_loss=f"{facts.start:.3g}",
+            equal_scores=f"{facts.constant:.3g}",
+            fix="shrink the last layer at the start: nn.init.normal_(weight, std=0.01); "
+            "nn.init.zeros_(bias)",
+        )

@@ -39,18 +39,27 @@ class InputDegenerate(Rule):
 
     def of(self, name: str, side: Side) -> Iterator[Finding]:
         x = side.x
-        fix = "look at the inputs as the model gets them and mend the decoding or transform that flattens them"
+        fix = "look at the inputs as the model gets them and mend the decoding or transform "
+        "that flattens them"
         between, size = float(x.var(0).mean().sqrt()), float(x.square().mean().sqrt())
         if between <= 1e-12 or between < self.spread * size:
-            yield self.finding(f"{name} inputs", between=f"standard deviation {between:.2g} between samples",
-                               size=f"values of about {size:.3g}", fix=fix)  # fmt: skip
+            yield self.finding(
+                f"{name} inputs",
+                between=f"standard deviation {between:.2g} between samples",
+                size=f"values of about {size:.3g}",
+                fix=fix,
+            )
             return
         marks = fingerprints(x)
         first = marks[side.batch == 0]
-        same = 1 - len(first.unique()) / len(first)
+        same = 1 - len(first.unique()) / len(first)  # type: ignore[no-untyped-call]
         if same > self.same and len(first) >= 8:
-            yield self.finding(f"{name} batch 0", equal=f"{same:.0%} of its samples repeat another one of it",
-                               fix="check the indexing of the data set: each sample of a batch must be another one")  # fmt: skip
+            yield self.finding(
+                f"{name} batch 0",
+                equal=f"{same:.0%} of its samples repeat another one of it",
+                fix="check the indexing of the data set: each sample of a batch must be "
+                "another one",
+            )
         if x.ndim != 4:
             return
         flat = x.flatten(1)
@@ -67,5 +76,9 @@ class InputDegenerate(Rule):
         stds = x.transpose(0, 1).flatten(1).std(1)
         constant = [c for c in range(x.shape[1]) if float(stds[c]) < 1e-6 * float(stds.max())]
         if constant and x.shape[1] > 1:
-            yield self.finding(f"{name} input channel {constant[0]}", severity="warning",
-                               constant=f"{len(constant)} of {x.shape[1]} channels never change", fix=fix)  # fmt: skip
+            yield self.finding(
+                f"{name} input channel {constant[0]}",
+                severity="warning",
+                constant=f"{len(constant)} of {x.shape[1]} channels never change",
+                fix=fix,
+            )

@@ -45,7 +45,8 @@ class InputLayout(Rule):
             return
         x = x[:256]
         c, h, w = x.shape[1:]
-        fix = "turn (n, h, w, c) into (n, c, h, w) with permute(0, 3, 1, 2); reshape does not move axes"
+        fix = "turn (n, h, w, c) into (n, c, h, w) with permute(0, 3, 1, 2); reshape does not "
+        "move axes"
         if w in (1, 3, 4) and h > 8 and c > 8:
             yield self.finding(
                 "the inputs",
@@ -59,6 +60,8 @@ class InputLayout(Rule):
         one, two, period = (lagged(x, lag, 3) for lag in (1, 2, c))
         if period > max(one, two) + self.margin and period > 0.3:
             yield self.finding(
-                "the inputs", neighbours=f"correlation {max(one, two):.2f} between adjacent columns",
-                period=f"{period:.2f} between columns {c} apart", fix=fix,
-            )  # fmt: skip
+                "the inputs",
+                neighbours=f"correlation {max(one, two):.2f} between adjacent columns",
+                period=f"{period:.2f} between columns {c} apart",
+                fix=fix,
+            )

@@ -39,5 +39,6 @@ class InputNonfinite(Rule):
                 yield self.finding(
                     f"{name} batch {batch}, sample {place}",
                     nonfinite=f"{int(bad.sum())} of {len(side)} samples",
-                    fix="drop these samples, or divide by std.clamp_min(1e-6) where they are normalized",
+                    fix="drop these samples, or divide by std.clamp_min(1e-6) where they are "
+                    "normalized",
                 )

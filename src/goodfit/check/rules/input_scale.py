@@ -27,7 +27,8 @@ from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Positive
 
-FIX = "normalize: (x - mean) / std with the train set's mean and std per channel, for train and val alike"
+FIX = "normalize: (x - mean) / std with the train set's mean and std per channel, for train "
+"and val alike"
 
 
 class InputScale(Rule):
@@ -48,7 +49,8 @@ class InputScale(Rule):
         own_norm = first is not None and abs(received - rms) > 0.2 * rms and 0.05 < received < 8
         if own_norm or std == 0:
             return
-        said = f"mean {mean:.3g}, standard deviation {std:.3g}, range {float(x.min()):.3g} to {float(x.max()):.3g}"
+        said = f"mean {mean:.3g}, standard deviation {std:.3g}, range {float(x.min()):.3g} to "
+        f"{float(x.max()):.3g}"
         harmless = first is not None and first.normed
         learns = training is not None and training.own.learns and training.own.progress > 0.5
         severity: Severity = "advice" if harmless else "warning"
@@ -65,8 +67,13 @@ class InputScale(Rule):
                 fix=FIX,
             )
         elif rms < self.least:
-            yield self.finding("the inputs", severity=severity, inputs=said, usual="mean 0, standard deviation 1",
-                               fix=FIX + "; they look divided by 255 twice" if rms < 0.01 else FIX)  # fmt: skip
+            yield self.finding(
+                "the inputs",
+                severity=severity,
+                inputs=said,
+                usual="mean 0, standard deviation 1",
+                fix=FIX + "; they look divided by 255 twice" if rms < 0.01 else FIX,
+            )
         elif abs(mean) > self.offset * std:
             yield self.finding(
                 "the inputs",
@@ -83,9 +90,12 @@ class InputScale(Rule):
         ):
             worst = int(size.argmax())
             yield self.finding(
-                f"input feature {worst}", severity=severity, scale=f"{float(size[worst]):.3g}",
-                median=f"{float(alive.median()):.3g}", fix="standardize each feature by its own mean and std of the train set",
-            )  # fmt: skip
+                f"input feature {worst}",
+                severity=severity,
+                scale=f"{float(size[worst]):.3g}",
+                median=f"{float(alive.median()):.3g}",
+                fix="standardize each feature by its own mean and std of the train set",
+            )
         elif (
             float(x.min()) >= 0
             and mean > 0.5 * std

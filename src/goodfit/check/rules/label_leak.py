@@ -38,7 +38,10 @@ class LabelLeak(Rule):
         p = float(fisher_exact([[a, n - a], [b, m - b]], alternative="greater")[1])
         if found.stump - found.stump_val > self.gap and found.stump > found.chance + self.gap:
             yield self.finding(
-                f"input feature {found.stump_at}", train=f"{found.stump:.0%} accuracy from this feature alone",
-                val=f"{found.stump_val:.0%}", chance=p,
-                fix="find what writes the label into this place of the train inputs, and remove it from all inputs",
-            )  # fmt: skip
+                f"input feature {found.stump_at}",
+                train=f"{found.stump:.0%} accuracy from this feature alone",
+                val=f"{found.stump_val:.0%}",
+                chance=p,
+                fix="find what writes the label into this place of the train inputs, and "
+                "remove it from all inputs",
+            )

@@ -54,6 +54,10 @@ class LabelMappingMismatch(Rule):
         pairs = ", ".join(f"{r} is train's {c}" for r, c in moved[:5])
         if won > 3 * lost + 5:
             yield self.finding(
-                f"val class {first[0]}", classes=f"val's {pairs}", renumbered=f"{best:.0%} accuracy of a plain classifier",
-                now=f"{same:.0%}", chance=p, fix="use the class list of train for val, matched by name",
-            )  # fmt: skip
+                f"val class {first[0]}",
+                classes=f"val's {pairs}",
+                renumbered=f"{best:.0%} accuracy of a plain classifier",
+                now=f"{same:.0%}",
+                chance=p,
+                fix="use the class list of train for val, matched by name",
+            )

@@ -33,21 +33,28 @@ class LabelNoise(Rule):
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         found = seen[Learnable]
-        fix = "correct the labels that a cross-validated model confidently contradicts; until then use label smoothing 0.1"
+        fix = "correct the labels that a cross-validated model confidently contradicts; until "
+        "then use label smoothing 0.1"
         if found.agreed >= 100 and found.agreed > 0.3 * found.tested:
             wrong = round(found.agreement * found.agreed)
             low = float(binomtest(wrong, found.agreed).proportion_ci(0.999, "exact").low)
             if low > self.most and found.train > 2 * found.chance:
                 yield self.finding(
-                    "train targets", outvoted=f"{found.agreement:.0%} of {found.agreed} labels in firm neighbourhoods, at least {low:.0%}",
-                    fix=fix, patch={"loss.smoothing": 0.1},
-                )  # fmt: skip
+                    "train targets",
+                    outvoted=f"{found.agreement:.0%} of {found.agreed} labels in firm "
+                    f"neighbourhoods, at least {low:.0%}",
+                    fix=fix,
+                    patch={"loss.smoothing": 0.1},
+                )
                 return
         if found.tested_val >= 200 and found.tested >= 200:
             gap = found.val - found.train
             error = (0.5 / found.tested_val + 0.5 / found.tested) ** 0.5
             if gap > max(self.gap, 5 * error) and found.val_within > found.train + self.gap:
                 yield self.finding(
-                    "train targets", train=f"{found.train:.0%} held-out accuracy of a plain classifier",
-                    val=f"{found.val:.0%} on val, so the inputs are the same and train labels are worse", fix=fix,
-                )  # fmt: skip
+                    "train targets",
+                    train=f"{found.train:.0%} held-out accuracy of a plain classifier",
+                    val=f"{found.val:.0%} on val, so the inputs are the same and train labels "
+                    f"are worse",
+                    fix=fix,
+                )

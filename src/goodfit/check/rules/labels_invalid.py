@@ -36,8 +36,11 @@ class LabelsInvalid(Rule):
                 continue
             raw = side.raw
             if raw.is_floating_point() and not bool(raw.isfinite().all()):
-                yield self.finding(f"{name} targets", nonfinite=f"{int((~raw.isfinite()).sum())} values",
-                                   fix="drop the samples whose target is NaN or infinite")  # fmt: skip
+                yield self.finding(
+                    f"{name} targets",
+                    nonfinite=f"{int((~raw.isfinite()).sum())} values",
+                    fix="drop the samples whose target is NaN or infinite",
+                )
                 continue
             if (
                 raw.is_floating_point()
@@ -46,8 +49,12 @@ class LabelsInvalid(Rule):
                 and width > 1
                 and raised
             ):
-                yield self.finding(f"{name} targets", type=f"{raw.dtype}, shape {tuple(raw.shape)}", error=dry.error,
-                                   fix="give class indices as int64: y.long()")  # fmt: skip
+                yield self.finding(
+                    f"{name} targets",
+                    type=f"{raw.dtype}, shape {tuple(raw.shape)}",
+                    error=dry.error,
+                    fix="give class indices as int64: y.long()",
+                )
                 continue
             if side.y is None or raw.is_floating_point() or raw.ndim > 2:
                 continue
@@ -60,17 +67,32 @@ class LabelsInvalid(Rule):
                 bad = int((negative | over).sum())
                 first = int((negative | over).int().argmax())
                 low, high = int(labels[labels != data.ignored].min()), int(labels.max())
-                shift = f"subtract {low} from every label" if low > 0 and width is not None and high - low < width else (
-                    f"re-index the labels to 0 .. {width - 1}" if width else "re-index the labels from 0")  # fmt: skip
+                shift = (
+                    f"subtract {low} from every label"
+                    if low > 0 and width is not None and high - low < width
+                    else (
+                        f"re-index the labels to 0 .. {width - 1}"
+                        if width
+                        else "re-index the labels from 0"
+                    )
+                )
                 yield self.finding(
                     f"{name} batch {int(side.batch[first])}, label {int(labels[first])}",
-                    labels=f"{low} to {high}; {bad} of {len(labels)} outside 0 .. {width - 1 if width else '?'}",
-                    outputs=width, fix=shift,
-                )  # fmt: skip
+                    labels=f"{low} to {high}; {bad} of {len(labels)} outside 0 .. "
+                    f"{width - 1 if width else '?'}",
+                    outputs=width,
+                    fix=shift,
+                )
             elif raised and name == "train":
-                fix = "give targets of shape (n,): y.squeeze(1)" if raw.ndim == 2 else (
-                    "give class indices as int64: y.long()" if "Long" in dry.error or "dtype" in dry.error or "type" in dry.error
-                    else "give the loss targets of the shape and type it documents")  # fmt: skip
+                fix = (
+                    "give targets of shape (n,): y.squeeze(1)"
+                    if raw.ndim == 2
+                    else (
+                        "give class indices as int64: y.long()"
+                        if "Long" in dry.error or "dtype" in dry.error or "type" in dry.error
+                        else "give the loss targets of the shape and type it documents"
+                    )
+                )
                 yield self.finding(
                     "train targets",
                     targets=dry.targets,

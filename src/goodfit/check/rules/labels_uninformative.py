@@ -55,7 +55,9 @@ class LabelsUninformative(Rule):
         if p < self.chance_level or knows or by_val or right > found.chance * 1.3:
             return
         yield self.finding(
-            "train targets", accuracy=f"{right:.1%} by plain classifiers on {found.tested} held-out train samples",
-            chance=f"{found.chance:.1%} by always naming the commonest class",
-            fix="re-pair inputs and targets: print ten samples with their labels, and shuffle both by one permutation",
-        )  # fmt: skip
+            "train targets",
+            accuracy=f"{right:.1%} by plain classifiers on {found.tested} held-out train samples",
+            guessing=f"{found.chance:.1%} by always naming the commonest class",
+            fix="re-pair inputs and targets: print ten samples with their labels, and shuffle "
+            "both by one permutation",
+        )

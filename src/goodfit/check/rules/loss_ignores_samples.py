@@ -28,6 +28,8 @@ class LossIgnoresSamples(Rule):
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         for label, count in seen[LossFacts].ignored.items():
             yield self.finding(
-                f"class {label}", gradient=f"exactly zero for all its {count} samples",
-                fix=f"do not ignore class {label}: ignore_index=-100, and give its class weight a positive value",
-            )  # fmt: skip
+                f"class {label}",
+                gradient=f"exactly zero for all its {count} samples",
+                fix=f"do not ignore class {label}: ignore_index=-100, and give its class "
+                f"weight a positive value",
+            )

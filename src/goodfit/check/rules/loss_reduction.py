@@ -40,5 +40,9 @@ class LossReduction(Rule):
         elif abs(facts.doubled - 2) < 1e-3:
             usual = log(max(2, facts.outputs))
             fixed = facts.constant < 2.5 * usual
-            yield self.finding("the loss", severity="advice" if fixed else "warning", doubled="a batch taken twice has twice the loss",
-                               fix='average over the batch: reduction="mean", with the learning rate as it is')  # fmt: skip
+            yield self.finding(
+                "the loss",
+                severity="advice" if fixed else "warning",
+                doubled="a batch taken twice has twice the loss",
+                fix='average over the batch: reduction="mean", with the learning rate as it is',
+            )

@@ -37,8 +37,13 @@ class LossSign(Rule):
                 fix="turn the sign of the loss: return -loss",
             )
         elif turned and not wrong:
-            yield self.finding("the optimizer", maximize="True", rewarded=f"the loss wants higher true scores for {facts.rewarded:.0%} of the samples when it falls",
-                               fix="remove maximize=True from the optimizer")  # fmt: skip
+            yield self.finding(
+                "the optimizer",
+                maximize="True",
+                rewarded=f"the loss wants higher true scores for {facts.rewarded:.0%} of the "
+                f"samples when it falls",
+                fix="remove maximize=True from the optimizer",
+            )
         elif any(float(group.settings.get("lr", 1.0)) < 0 for group in wiring.groups):
             yield self.finding(
                 "the optimizer", lr="negative", fix="give the learning rate a positive sign"

@@ -39,11 +39,18 @@ class LossTargetMismatch(Rule):
         low = float(binom.cdf(round(facts.rewarded * facts.judged), facts.judged, 0.95))
         if facts.rewarded < self.least and not sign_error and low < 1e-6:
             yield self.finding(
-                "the loss", rewarded=f"the true score of {facts.rewarded:.0%} of {facts.judged} samples", expected="nearly all", chance=low,
-                fix="pair scores and targets of the same sample, and take softmax over classes (dim=1) in the loss",
-            )  # fmt: skip
+                "the loss",
+                rewarded=f"the true score of {facts.rewarded:.0%} of {facts.judged} samples",
+                expected="nearly all",
+                chance=low,
+                fix="pair scores and targets of the same sample, and take softmax over "
+                "classes (dim=1) in the loss",
+            )
         elif facts.depends_on_others > self.turn:
             yield self.finding(
-                "the loss", turned=f"a sample's gradient turns by {facts.depends_on_others:.2f} (1 - cosine) when only other samples change",
-                fix="take softmax, max and sums in the loss over classes (dim=1), not over the batch (dim=0)",
-            )  # fmt: skip
+                "the loss",
+                turned=f"a sample's gradient turns by {facts.depends_on_others:.2f} (1 - "
+                f"cosine) when only other samples change",
+                fix="take softmax, max and sums in the loss over classes (dim=1), not over "
+                "the batch (dim=0)",
+            )

@@ -9,7 +9,7 @@ Divide the learning rate by ten (the finding names the highest that worked), or 
 ## When it is wrong
 Some nets recover from a bad start after hundreds of steps; the rule trains only a few dozen.
 
-Source: experiment: short trainings of clones at 1, 1/10 and 1/100 of the learning rate; Armijo 1966.
+Source: short trainings of clones at 1, 1/10 and 1/100 of the learning rate; Armijo 1966.
 """
 
 import math
@@ -58,6 +58,9 @@ class LrTooHigh(Rule):
             return
         lr = found.peak * (best.factor or 0.1)
         yield self.finding(
-            "the optimizer", loss=shown(own) + f" at {found.peak:.3g}", slower=shown(best) + f" at {lr:.3g}",
-            fix=f"set the learning rate to {lr:.3g}", patch={"optimizer.lr": float(f"{lr:.3g}")},
-        )  # fmt: skip
+            "the optimizer",
+            loss=shown(own) + f" at {found.peak:.3g}",
+            slower=shown(best) + f" at {lr:.3g}",
+            fix=f"set the learning rate to {lr:.3g}",
+            patch={"optimizer.lr": float(f"{lr:.3g}")},
+        )

@@ -57,7 +57,8 @@ class LrTooLow(Rule):
                 yield self.finding(
                     "the optimizer",
                     lr="0 in every group",
-                    fix="give the optimizer a positive learning rate: 1e-3 for Adam, 0.1 for SGD with momentum",
+                    fix="give the optimizer a positive learning rate: 1e-3 for Adam, 0.1 for "
+                    "SGD with momentum",
                     patch={"optimizer.lr": 1e-3},
                 )
             return
@@ -78,7 +79,10 @@ class LrTooLow(Rule):
             return
         lr = found.peak * (good[0].factor or 10)
         yield self.finding(
-            "the optimizer", loss=shown(own) + f" at {found.peak:.3g}", faster=shown(good[0]) + f" at {lr:.3g}",
-            promise=f"{max(promise, 0) / level:.1%} of the loss over {self.steps} steps", fix=f"set the learning rate to {lr:.3g}",
+            "the optimizer",
+            loss=shown(own) + f" at {found.peak:.3g}",
+            faster=shown(good[0]) + f" at {lr:.3g}",
+            promise=f"{max(promise, 0) / level:.1%} of the loss over {self.steps} steps",
+            fix=f"set the learning rate to {lr:.3g}",
             patch={"optimizer.lr": float(f"{lr:.3g}")},
-        )  # fmt: skip
+        )

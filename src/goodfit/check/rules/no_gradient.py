@@ -65,5 +65,9 @@ class NoGradient(Rule):
             name, how = cut[0]
             heads = {layer_name(node) for node in flow.start.affine()}
             owner = name.rpartition(".")[0]
-            yield self.finding(owner if owner in heads or owner else name, gradient=how,
-                               parameters=f"{len(cut)} of {len(wanted)}: {', '.join(n for n, _ in cut[:3])}", fix=CUT)  # fmt: skip
+            yield self.finding(
+                owner if owner in heads or owner else name,
+                gradient=how,
+                parameters=f"{len(cut)} of {len(wanted)}: {', '.join(n for n, _ in cut[:3])}",
+                fix=CUT,
+            )

@@ -10,7 +10,7 @@ Put an activation between them.
 Factorizations that save parameters (depthwise plus pointwise, linear bottlenecks, low rank) are
 linear by design and skipped; so are models of one layer.
 
-Source: Goodfellow et al. 2016, 6.3; superposition f(a) + f(b) - f(0) = f(a + b) tested in evaluation.
+Source: Goodfellow et al. 2016, 6.3; superposition f(a) + f(b) - f(0) = f(a + b) in evaluation.
 """
 
 from collections.abc import Iterator
@@ -44,12 +44,25 @@ def pairs(seen: Trace) -> Iterator[tuple[Node, Node]]:
         while index >= 0:
             before = seen.nodes[index]
             if is_weighted(before):
+                if projects(seen, before):
+                    break
                 if before.op in ("linear", "conv1d", "conv2d", "conv3d", "addmm"):
                     yield before, node
                 break
             if before.op not in LINEAR or len(before.inputs) != 1 or len(seen.consumers(index)) > 1:
                 break
             index = before.inputs[0]
+
+
+def projects(seen: Trace, node: Node) -> bool:
+    """Whether this is the linear projection that ends an inverted bottleneck or separable kernel."""
+    weight = node.options.get("weight", ())
+    if len(weight) < 3 or prod(weight[2:]) > 1:
+        return False
+    source = seen.weighted_before(node.inputs[0]) if node.inputs else None
+    return bool(weight[0] < weight[1]) or (
+        source is not None and int(source.options.get("groups", 1)) > 1
+    )
 
 
 def pointless(a: Node, b: Node) -> bool:
@@ -81,12 +94,17 @@ class NoNonlinearity(Rule):
             if pointless(a, b):
                 found = True
                 yield self.finding(
-                    layer_name(a), between=f"{layer_name(a)} and {layer_name(b)}: only linear operations",
-                    fix=f"put an activation between {layer_name(a)} and {layer_name(b)}: torch.relu(...)",
-                )  # fmt: skip
+                    layer_name(a),
+                    between=f"{layer_name(a)} and {layer_name(b)}: only linear operations",
+                    fix=f"put an activation between {layer_name(a)} and {layer_name(b)}: "
+                    f"torch.relu(...)",
+                )
         layers = flow.start.affine()
         if not found and len(layers) > 1 and facts.linear < 1e-5:
             yield self.finding(
-                layer_name(layers[0]), superposition=f"f(a) + f(b) - f(0) - f(a + b) is {facts.linear:.0e} of f: the whole model is affine",
-                layers=len(layers), fix="put an activation (torch.relu) after every layer but the last",
-            )  # fmt: skip
+                layer_name(layers[0]),
+                superposition=f"f(a) + f(b) - f(0) - f(a + b) is {facts.linear:.0e} of f: the "
+                f"whole model is affine",
+                layers=len(layers),
+                fix="put an activation (torch.relu) after every layer but the last",
+            )

@@ -68,8 +68,13 @@ class OptimizerHyperparameters(Rule):
                 )
             elif momentum >= 1 or 1 / (1 - momentum) > self.horizon:
                 steps = "all" if momentum >= 1 else f"{1 / (1 - momentum):.0f}"
-                yield self.finding(where, severity=severity, **{name: f"{momentum:g}, remembers {steps} steps"}, fix=f"set {name}={usual}",
-                                   patch={f"optimizer.{name}": [0.9, 0.999] if betas else 0.9})  # fmt: skip
+                yield self.finding(
+                    where,
+                    severity=severity,
+                    memory=f"{name} {momentum:g} remembers {steps} steps",
+                    fix=f"set {name}={usual}",
+                    patch={f"optimizer.{name}": [0.9, 0.999] if betas else 0.9},
+                )
             elif float(s.get("dampening") or 0.0) >= 0.95 and momentum > 0:
                 yield self.finding(where, dampening=f"{s['dampening']}", fix="set dampening=0")
             alpha = s.get("alpha")

@@ -64,11 +64,17 @@ class OutputActivation(Rule):
             yield self.finding(
                 at,
                 columns="the scores of a class sum to 1 over the batch",
-                fix="take the softmax over classes: dim=1, and only to predict; train on raw scores",
+                fix="take the softmax over classes: dim=1, and only to predict; train on raw "
+                "scores",
             )
         elif facts.shift and rows:
-            yield self.finding(at, rows="every row of scores sums to 1", loss="applies a softmax of its own", least_loss=f"{facts.best:.2g} of {facts.constant:.2g}",
-                               fix="remove the softmax from the model; apply it only to predict")  # fmt: skip
+            yield self.finding(
+                at,
+                rows="every row of scores sums to 1",
+                loss="applies a softmax of its own",
+                least_loss=f"{facts.best:.2g} of {facts.constant:.2g}",
+                fix="remove the softmax from the model; apply it only to predict",
+            )
         elif facts.linear and rows:
             yield self.finding(
                 at,
@@ -81,7 +87,8 @@ class OutputActivation(Rule):
                 "the output",
                 rows="raw scores",
                 loss="is linear in them: it takes log-probabilities",
-                fix="use nn.CrossEntropyLoss() instead of nn.NLLLoss(), or return log_softmax(scores, 1)",
+                fix="use nn.CrossEntropyLoss() instead of nn.NLLLoss(), or return "
+                "log_softmax(scores, 1)",
             )
         elif op in RECTIFIERS and facts.negative >= 0:
             yield self.finding(
@@ -93,6 +100,12 @@ class OutputActivation(Rule):
             facts.constant > 0 and facts.best > self.floor * facts.constant and facts.rewarded > 0.9
         ):
             yield self.finding(
-                at, scores=f"stay between {facts.low:.3g} and {facts.high:.3g} however large the weights", least_loss=f"{facts.best:.2g}, with equal scores {facts.constant:.2g}",
-                fix=f"remove {op} from the output" if op in SQUASHERS else "multiply the scores by a scale of 10 or more (a learned one), or return raw scores",
-            )  # fmt: skip
+                at,
+                scores=f"stay between {facts.low:.3g} and {facts.high:.3g} however large the "
+                f"weights",
+                least_loss=f"{facts.best:.2g}, with equal scores {facts.constant:.2g}",
+                fix=f"remove {op} from the output"
+                if op in SQUASHERS
+                else "multiply the scores by a scale of 10 or more (a learned one), or return "
+                "raw scores",
+            )

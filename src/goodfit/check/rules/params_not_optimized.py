@@ -33,7 +33,8 @@ class ParamsNotOptimized(Rule):
             return
         wanted = [p for p in wiring.parameters if p.wants_grad]
         missing = [p for p in wanted if not p.optimized]
-        fix = "make the optimizer last, from all parameters: type(optimizer)(model.parameters(), lr=...)".replace(
+        fix = "make the optimizer last, from all parameters: "
+        "type(optimizer)(model.parameters(), lr=...)".replace(
             "type(optimizer)", f"torch.optim.{wiring.optimizer}"
         )
         if missing and len(missing) == len(wanted) and wanted:
@@ -46,10 +47,12 @@ class ParamsNotOptimized(Rule):
             trained = self.looks_trained(missing, wanted)
             first = next((p for p in missing if p.dims > 1), missing[0])
             yield self.finding(
-                first.module or first.name, severity="advice" if trained else "error",
-                missing=f"{len(missing)} of {len(wanted)} parameters: {', '.join(p.name for p in missing[:3])}",
+                first.module or first.name,
+                severity="advice" if trained else "error",
+                missing=f"{len(missing)} of {len(wanted)} parameters: "
+                f"{', '.join(p.name for p in missing[:3])}",
                 fix="set requires_grad_(False) on what is frozen on purpose" if trained else fix,
-            )  # fmt: skip
+            )
         still = [p for p in wanted if p.optimized and p.lr == 0]
         moving = [p for p in wanted if p.optimized and p.lr > 0]
         waits = any("initial_lr" in g.settings for g in wiring.groups)
@@ -57,11 +60,12 @@ class ParamsNotOptimized(Rule):
             yield self.finding(
                 still[0].module,
                 lr=f"0 for {len(still)} of {len(wanted)} parameters",
-                fix="give this parameter group a positive learning rate, or freeze it with requires_grad_(False)",
+                fix="give this parameter group a positive learning rate, or freeze it with "
+                "requires_grad_(False)",
             )
 
     def looks_trained(self, missing: list[Parameter], wanted: list[Parameter]) -> bool:
-        """Whether what is left out is a trained backbone: all but the last layers, and not freshly drawn."""
+        """Whether what is left out is a trained backbone: most of it not freshly drawn."""
         weights = [p for p in missing if p.dims > 1]
         kept = [p for p in wanted if p.optimized and p.dims > 1]
         size = sum(p.size for p in weights)

@@ -67,10 +67,14 @@ class SaturatedUnits(Rule):
             slope = node.stats.slope
             if slope < self.slope * (1 if start else 0.3) and not is_gate(seen, node):
                 return self.finding(
-                    name, severity="error" if slope < self.error_below else "warning",
-                    slope=f"{slope:.1%} of its usual value, {node.op}", when="at the start" if start else "after some steps",
-                    fix=f"nn.init.xavier_normal_(weight) with zero bias at {name}" if start else "lower the learning rate tenfold",
-                )  # fmt: skip
+                    name,
+                    severity="error" if slope < self.error_below else "warning",
+                    slope=f"{slope:.1%} of its usual value, {node.op}",
+                    when="at the start" if start else "after some steps",
+                    fix=f"nn.init.xavier_normal_(weight) with zero bias at {name}"
+                    if start
+                    else "lower the learning rate tenfold",
+                )
         entropy = 1.0
         if (
             node.op == "softmax"
@@ -83,8 +87,10 @@ class SaturatedUnits(Rule):
             entropy = float(node.options.get("entropy", 1.0))
         if entropy < self.entropy and start:
             return self.finding(
-                node.module or name, severity="error" if entropy < 0.03 else "warning",
+                node.module or name,
+                severity="error" if entropy < 0.03 else "warning",
                 entropy=f"{entropy:.1%} of that of even attention, at the start",
-                fix="divide the attention scores by sqrt(d), d the width of a head, before the softmax",
-            )  # fmt: skip
+                fix="divide the attention scores by sqrt(d), d the width of a head, before "
+                "the softmax",
+            )
         return None

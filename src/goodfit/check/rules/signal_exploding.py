@@ -47,10 +47,14 @@ class SignalExploding(Rule):
         worst = max(free, key=lambda la: la.gain)
         if grown > self.most and peak.spread_out > 20 and scale > 1e-3:
             yield self.finding(
-                worst.name, severity="error" if grown > self.error_above else "warning",
-                spread=f"{peak.spread_out:.3g} between samples at {peak.name}, {first.spread_in:.2g} at the input",
+                worst.name,
+                severity="error" if grown > self.error_above else "warning",
+                spread=f"{peak.spread_out:.3g} between samples at {peak.name}, "
+                f"{first.spread_in:.2g} at the input",
                 gain=f"{worst.gain:.2g} here, the largest of {len(layers)} layers",
-                weights=f"standard deviation {worst.weight_std:.2g}, He's is {(2 / worst.fan_in) ** 0.5:.2g}",
-                fix=f'nn.init.kaiming_normal_(weight, nonlinearity="relu") at {worst.name}, and zero the last layer of residual branches',
+                weights=f"standard deviation {worst.weight_std:.2g}, He's is "
+                f"{(2 / worst.fan_in) ** 0.5:.2g}",
+                fix=f'nn.init.kaiming_normal_(weight, nonlinearity="relu") at {worst.name}, '
+                f"and zero the last layer of residual branches",
                 patch={"init": [{"kind": "kaiming"}]},
-            )  # fmt: skip
+            )

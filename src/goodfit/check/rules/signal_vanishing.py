@@ -51,17 +51,24 @@ class SignalVanishing(Rule):
         learns = training.own.learns and training.own.progress > 0.25
         if kept < self.least and worst.gain < 0.75 and not learns:
             yield self.finding(
-                worst.name, severity="error" if kept < self.error_below else "warning",
-                spread=f"{last.spread_in:.2g} between samples at {last.name}, {first.spread_in:.2g} at the input",
+                worst.name,
+                severity="error" if kept < self.error_below else "warning",
+                spread=f"{last.spread_in:.2g} between samples at {last.name}, "
+                f"{first.spread_in:.2g} at the input",
                 gain=f"{worst.gain:.2g} here, the least of {len(layers)} layers",
-                fix='initialize for the activation: nn.init.kaiming_normal_(weight, nonlinearity="relu"), or LeCun normal for SELU',
+                fix="initialize for the activation: nn.init.kaiming_normal_(weight, "
+                'nonlinearity="relu"), or LeCun normal for SELU',
                 patch={"init": [{"kind": "kaiming"}]},
-            )  # fmt: skip
+            )
             return
         expected = 1 / max(1, worst.fan_in) ** 0.5
         tiny = worst.weight_std < self.weak * expected and worst.gain < self.weak
         if tiny and kept < 0.1 and not learns:
             yield self.finding(
-                worst.name, gain=f"{worst.gain:.2g} from input to output", weights=f"standard deviation {worst.weight_std:.2g}, He's is {1.414 * expected:.2g}",
-                fix='nn.init.kaiming_normal_(weight, nonlinearity="relu")', patch={"init": [{"kind": "kaiming"}]},
-            )  # fmt: skip
+                worst.name,
+                gain=f"{worst.gain:.2g} from input to output",
+                weights=f"standard deviation {worst.weight_std:.2g}, He's is "
+                f"{1.414 * expected:.2g}",
+                fix='nn.init.kaiming_normal_(weight, nonlinearity="relu")',
+                patch={"init": [{"kind": "kaiming"}]},
+            )

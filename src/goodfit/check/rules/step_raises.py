@@ -28,5 +28,12 @@ class StepRaises(Rule):
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         dry = seen[DryRun]
         if dry.stage:
-            yield self.finding(dry.where or "the model", stage=dry.stage, error=dry.error, scores=dry.scores or "none", targets=dry.targets,
-                               fix=f"mend {dry.where or 'the model'} so that {dry.stage} goes through on one batch")  # fmt: skip
+            yield self.finding(
+                dry.where or "the model",
+                stage=dry.stage,
+                error=dry.error,
+                scores=dry.scores or "none",
+                targets=dry.targets,
+                fix=f"mend {dry.where or 'the model'} so that {dry.stage} goes through on one "
+                f"batch",
+            )

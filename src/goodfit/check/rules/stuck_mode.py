@@ -41,6 +41,9 @@ class StuckMode(Rule):
             first = bad[0]
             other = "train()" if first.mode == "eval" else "eval()"
             yield self.finding(
-                first.name, mode=f"{first.kind} stays in {first.mode} mode after {other}", modules=f"{len(bad)} do",
-                fix="do not override train() or eval() so that they skip modules; call super().train(mode) and return self",
-            )  # fmt: skip
+                first.name,
+                mode=f"{first.kind} stays in {first.mode} mode after {other}",
+                modules=f"{len(bad)} do",
+                fix="do not override train() or eval() so that they skip modules; call "
+                "super().train(mode) and return self",
+            )

@@ -46,8 +46,12 @@ class SymmetricInit(Rule):
             )
             if constant or still:
                 yield self.finding(
-                    owner or name, weights=f"all {name} rows are equal" if constant else f"{name} is zero",
-                    gradients="equal or zero for all units" if grad.rows_equal or grad.zero else "equal weights in every unit",
-                    fix=f'draw them at random: nn.init.kaiming_normal_({name}, nonlinearity="relu")',
+                    owner or name,
+                    weights=f"all {name} rows are equal" if constant else f"{name} is zero",
+                    gradients="equal or zero for all units"
+                    if grad.rows_equal or grad.zero
+                    else "equal weights in every unit",
+                    fix=f"draw them at random: nn.init.kaiming_normal_({name}, "
+                    f'nonlinearity="relu")',
                     patch={"init": [{"kind": "kaiming"}]},
-                )  # fmt: skip
+                )

@@ -38,7 +38,7 @@ def small(x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(x, 16)
     flat = x.mean(1).flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
-    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-9)  # type: ignore[no-any-return]
 
 
 def nearest(a: Tensor, b: Tensor, skip_self: bool = False) -> Tensor:
@@ -69,14 +69,16 @@ class TrainValLeak(Rule):
         train, val = data.train, data.val
         marks, others = fingerprints(train.x), fingerprints(val.x)
         hit = torch.isin(others, marks)
-        unique, counts = marks.unique(return_counts=True)
+        unique, counts = marks.unique(return_counts=True)  # type: ignore[no-untyped-call]
         within = float((counts > 1).sum() / max(1, len(unique))) if not train.draws else 0.0
         if self.too_many(int(hit.sum()), len(val), within):
             first = int(hit.int().argmax())
             yield self.finding(
-                f"val sample {first}", equal=f"{int(hit.sum())} of {len(val)} val samples are in train",
-                within=f"{within:.1%} of the train samples repeat", fix=FIX,
-            )  # fmt: skip
+                f"val sample {first}",
+                equal=f"{int(hit.sum())} of {len(val)} val samples are in train",
+                within=f"{within:.1%} of the train samples repeat",
+                fix=FIX,
+            )
             return
         if train.x.ndim != 4 or min(train.x.shape[2:]) < 8 or not bool(train.x.isfinite().all()):
             return
@@ -86,9 +88,11 @@ class TrainValLeak(Rule):
         if base < 0.3 and self.too_many(int(close.sum()), len(b), base + 0.01):
             yield self.finding(
                 f"val sample {int(close.int().argmax())}",
-                alike=f"{int(close.sum())} of {len(b)} val samples have a near copy in train (correlation above {self.alike})",
-                within=f"{base:.1%} of the train samples have one", fix=FIX,
-            )  # fmt: skip
+                alike=f"{int(close.sum())} of {len(b)} val samples have a near copy in train "
+                f"(correlation above {self.alike})",
+                within=f"{base:.1%} of the train samples have one",
+                fix=FIX,
+            )
 
     def too_many(self, hits: int, count: int, usual: float) -> bool:
         if hits < 3 or hits / count <= max(self.share, 2 * usual):

@@ -17,7 +17,7 @@ Source: two-sample tests against the spread of single images.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ class TrainValShift(Rule):
         shift = abs(ma - mb) / max(min(sa, sb), 1e-12)
         certain = abs(ma - mb) > self.sure * max(error, 1e-12)
         ratio = max(sa, sb) / max(min(sa, sb), 1e-12)
-        said = {
+        said: dict[str, Any] = {
             "train": f"mean {ma:.3g}, standard deviation {sa:.3g}",
             "val": f"mean {mb:.3g}, standard deviation {sb:.3g}",
         }
@@ -95,26 +95,38 @@ class TrainValShift(Rule):
         if float(moved.float().mean()) > 0.3:
             worst = int(gap.argmax())
             yield self.finding(
-                f"val input feature {worst}", moved=f"{float(moved.float().mean()):.0%} of the features",
-                train=f"mean {float(a.mean(0)[worst]):.3g}", val=f"mean {float(b.mean(0)[worst]):.3g}", fix=FIX,
-            )  # fmt: skip
+                f"val input feature {worst}",
+                moved=f"{float(moved.float().mean()):.0%} of the features",
+                train=f"mean {float(a.mean(0)[worst]):.3g}",
+                val=f"mean {float(b.mean(0)[worst]):.3g}",
+                fix=FIX,
+            )
 
     def reversed(self, a: Tensor, b: Tensor) -> Iterator[Finding]:
         """Signed contrasts that are plain in train and have the opposite sign in val."""
         half = a.shape[2] // 2
         views = {
-            "the first color against the last": lambda x: x[:, 0].mean((1, 2)) - x[:, -1].mean((1, 2)),
-            "the upper half against the lower": lambda x: x[:, :, :half].mean((1, 2, 3)) - x[:, :, -half:].mean((1, 2, 3)),
-        }  # fmt: skip
+            "the first color against the last": lambda x: (
+                x[:, 0].mean((1, 2)) - x[:, -1].mean((1, 2))
+            ),
+            "the upper half against the lower": lambda x: (
+                x[:, :, :half].mean((1, 2, 3)) - x[:, :, -half:].mean((1, 2, 3))
+            ),
+        }
         for name, view in views.items():
-            (ma, za), (mb, zb) = contrast(view(a)), contrast(view(b))
+            (ma, za), (mb, zb) = contrast(view(a)), contrast(view(b))  # type: ignore[no-untyped-call]
             if (
                 min(abs(za), abs(zb)) > self.sure
                 and ma * mb < 0
                 and min(abs(ma), abs(mb)) > 0.3 * max(abs(ma), abs(mb))
             ):
-                yield self.finding("val inputs", contrast=name, train=f"{ma:+.3g} ({za:+.0f} standard errors)",
-                                   val=f"{mb:+.3g} ({zb:+.0f} standard errors)", fix=FIX)  # fmt: skip
+                yield self.finding(
+                    "val inputs",
+                    contrast=name,
+                    train=f"{ma:+.3g} ({za:+.0f} standard errors)",
+                    val=f"{mb:+.3g} ({zb:+.0f} standard errors)",
+                    fix=FIX,
+                )
                 return
         map_a, map_b = (t.mean(0).flatten() - t.mean() for t in (a, b))
         noise = (a.var(0).mean() / len(a) + b.var(0).mean() / len(b)).clamp_min(1e-20)

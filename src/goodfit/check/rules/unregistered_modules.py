@@ -32,6 +32,10 @@ class UnregisteredModules(Rule):
             place, held = found[0][0], all(row[2] for row in found)
             attribute = place.partition("[")[0]
             yield self.finding(
-                place, severity="warning" if held else "error", tensors=f"{len(found)}, {sum(row[1] for row in found)} values, not among parameters()",
-                fix=f"wrap it: {attribute} = nn.ModuleList(...) (nn.ModuleDict for a dict, nn.Parameter for a tensor)",
-            )  # fmt: skip
+                place,
+                severity="warning" if held else "error",
+                tensors=f"{len(found)}, {sum(row[1] for row in found)} values, not among "
+                f"parameters()",
+                fix=f"wrap it: {attribute} = nn.ModuleList(...) (nn.ModuleDict for a dict, "
+                f"nn.Parameter for a tensor)",
+            )

@@ -32,7 +32,7 @@ class UnshuffledBatches(Rule):
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         train = seen[Samples].train
-        if train.y is None or len(train.y.unique()) < 2:
+        if train.y is None or len(train.y.unique()) < 2:  # type: ignore[no-untyped-call]
             return
         y, batch = train.y.clamp_min(0), train.batch
         batches, k = int(batch.max()) + 1, int(train.y.max()) + 1
@@ -55,6 +55,8 @@ class UnshuffledBatches(Rule):
         z = (chi - freedom) / (2 * freedom) ** 0.5
         if equal - usual > self.excess * (1 - usual) and z > 8:
             yield self.finding(
-                "train batches", same_label=f"{equal:.0%} of the pairs within a batch", expected=f"{usual:.0%} in random order",
+                "train batches",
+                same_label=f"{equal:.0%} of the pairs within a batch",
+                expected=f"{usual:.0%} in random order",
                 fix="shuffle the train set every epoch: DataLoader(..., shuffle=True)",
-            )  # fmt: skip
+            )

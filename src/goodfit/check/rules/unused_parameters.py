@@ -30,10 +30,13 @@ class UnusedParameters(Rule):
         grads, called = seen[Gradients], seen[Flow].start.called
         used = {name for node in seen[Flow].start.nodes for name in node.params}
         unused = [
-            g.name for g in grads.start.values()
-            if g.missing and g.name not in used and g.name.rpartition(".")[0] not in called - {""}
+            g.name
+            for g in grads.start.values()
+            if g.missing
+            and g.name not in used
+            and g.name.rpartition(".")[0] not in called - {""}
             and (g.name not in grads.after or grads.after[g.name].missing)
-        ]  # fmt: skip
+        ]
         if unused:
             where = unused[0].rpartition(".")[0] or unused[0]
             yield self.finding(

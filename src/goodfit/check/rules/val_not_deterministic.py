@@ -39,6 +39,7 @@ class ValNotDeterministic(Rule):
         changed = 1 - float(sum(v in set(first.tolist()) for v in second.tolist())) / len(second)
         if changed > 0.02:
             yield self.finding(
-                "val batches", changed=f"{changed:.0%} of {len(second)} samples differ in a second pass",
+                "val batches",
+                changed=f"{changed:.0%} of {len(second)} samples differ in a second pass",
                 fix="give val a transform without randomness: resize, center crop, normalize",
-            )  # fmt: skip
+            )

@@ -10,7 +10,8 @@ Use 1e-4 to 5e-4 with SGD, 0.01 to 0.1 with AdamW; leave norms and biases out.
 Weights before a normalization do not mind their size; very small learning rates make a large
 decay harmless.
 
-Source: shrink per step lr * decay; penalty gradient against data gradient. Loshchilov and Hutter 2019.
+Source: shrink per step lr * decay; penalty gradient against data gradient. Loshchilov and Hutter
+2019, arXiv:1711.05101.
 """
 
 from collections.abc import Iterator
@@ -37,10 +38,13 @@ class WeightDecayScale(Rule):
         wiring, grads, training = seen[Wiring], seen[Gradients], seen.get(Training)
         if grads.penalty_ratio > self.ratio:
             yield self.finding(
-                "the loss", severity="error" if grads.penalty_ratio > self.error_above else "warning",
-                penalty=f"its gradient past the scores is {grads.penalty_ratio:.3g} times the data's",
-                fix=f"divide the penalty in the loss by {100 * grads.penalty_ratio:.0e}, or use weight_decay=1e-4 instead",
-            )  # fmt: skip
+                "the loss",
+                severity="error" if grads.penalty_ratio > self.error_above else "warning",
+                penalty=f"its gradient past the scores is {grads.penalty_ratio:.3g} times the "
+                f"data's",
+                fix=f"divide the penalty in the loss by {100 * grads.penalty_ratio:.0e}, or "
+                f"use weight_decay=1e-4 instead",
+            )
         rows = [
             (p, grads.start[p.name])
             for p in wiring.parameters
@@ -65,6 +69,11 @@ class WeightDecayScale(Rule):
         if strong or (not decoupled and ratio > self.ratio and decay > 5e-3):
             bad = per_step > 10 * self.shrink or (not decoupled and ratio > self.error_above)
             yield self.finding(
-                "the optimizer", severity="error" if bad else "warning", decay=f"{decay:.3g}", shrink=f"{per_step:.2g} of the weights per step",
-                penalty=f"{ratio:.2g} times the data's gradient", fix=f"set weight_decay={good:g}", patch={"optimizer.weight_decay": good},
-            )  # fmt: skip
+                "the optimizer",
+                severity="error" if bad else "warning",
+                decay=f"{decay:.3g}",
+                shrink=f"{per_step:.2g} of the weights per step",
+                penalty=f"{ratio:.2g} times the data's gradient",
+                fix=f"set weight_decay={good:g}",
+                patch={"optimizer.weight_decay": good},
+            )
