@@ -67,10 +67,10 @@ def weights_of_deviation_one(sick: bool, seed: int) -> Pieces:
 
 
 @faulty("signal-exploding", "gradient-exploding", net="norm-free", least=0.75)
-def branches_that_double(sick: bool, seed: int) -> Pieces:
-    """Ten norm-free blocks whose branches start at gain 1, not 0."""
-    model = NormFree(3, 6, depth=10, gain=1.0 if sick else 0.0)
-    return assemble(model, gratings(seed).normalized(), sgd(model, 0.02), steps=200)
+def branches_four_times_too_loud(sick: bool, seed: int) -> Pieces:
+    """Eight norm-free blocks whose branches each multiply the variance by about seventeen."""
+    model = NormFree(3, 6, depth=8, gain=4.0 if sick else 0.2)
+    return assemble(model, gratings(seed).normalized(), adam(model), steps=120)
 
 
 @faulty("initial-loss-off", net="mlp", where={"head"})

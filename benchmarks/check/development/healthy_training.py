@@ -112,12 +112,12 @@ def weighted_classes(seed: int) -> Pieces:
     )
 
 
-@healthy(net="plain cnn")
+@healthy(net="vgg")
 def plain_sgd_large_batch(seed: int) -> Pieces:
-    """No momentum, rate 0.3, batches of 250."""
-    model = PlainCNN(3, 6)
+    """No momentum, rate 0.3, batches of 125."""
+    model = vgg(3, 6, dropout=0.0)
     optimizer = SGD(model.parameters(), lr=0.3, weight_decay=5e-4)
-    return assemble(model, gratings(seed).normalized(), optimizer, size=250, steps=150)
+    return assemble(model, gratings(seed).normalized(), optimizer, size=125, steps=80)
 
 
 @healthy(net="mlp")

@@ -1,0 +1,56 @@
+"""Does a program learn once it is changed as the finding asks?
+
+flock /tmp/heavy.lock nice -n 10 python -m benchmarks.check.fixes \
+    >> benchmarks/results/check_fixes.jsonl
+
+For each fault in changes.py: check the faulty program, take the fix text of a finding that names
+the cause, see that the text asks for the change, apply it to the faulty program, train it, and
+measure. Mended means that the measure reaches what a healthy program of its kind must reach.
+"""
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+
+import torch
+from benchmarks.check.changes import CHANGES
+from benchmarks.check.goodfit_doctor import report
+from benchmarks.check.program import Program, programs
+from benchmarks.check.training import outcome
+
+
+def tried(program: Program, seed: int = 0) -> dict[str, object]:
+    asks, change = CHANGES[program.name]
+    found = [f for f in report(program.pieces(seed)).findings if f.rule in program.causes]
+    said = next((f for f in found if re.search(asks, f.fix, re.IGNORECASE)), None)
+    before, _ = outcome(program.pieces(seed), program.measure)
+    pieces = program.pieces(seed)
+    change(pieces)
+    after, accuracy = outcome(pieces, program.measure)
+    row: dict[str, object] = {"program": program.name, "rule": said.rule if said else None}
+    row |= {"where": said.where if said else None, "fix": said.fix if said else None}
+    row |= {"fixes_seen": [f.fix for f in found] if not said else []}
+    row |= {"measure": program.measure, "before": round(before, 3), "after": round(after, 3)}
+    row |= {"accuracy": round(accuracy, 3), "least": program.least, "asked": said is not None}
+    row |= {"mended": after >= program.least, "cores": os.cpu_count(), "torch": torch.__version__}
+    return row
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--only", default="", help="a regular expression on the names")
+    ask.add_argument("--done", type=Path, help="a file of earlier rows; they are skipped")
+    args = ask.parse_args()
+    torch.set_flush_denormal(True)
+    done: set[str] = set()
+    if args.done and args.done.exists():
+        done = {json.loads(line)["program"] for line in args.done.read_text().splitlines()}
+    for program in programs("development", args.only):
+        if program.name in CHANGES and program.name not in done:
+            print(json.dumps(tried(program)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
