@@ -45,7 +45,7 @@ def test_ece_weighs_the_gap_of_every_bin():
 
 def test_bins_hold_every_image_once():
     logits, y = sample(500, 4)
-    seen = evaluate(scaled(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), 1), y, "abcd")
+    seen = evaluate(scaled(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), 1.0), y, "abcd")
     assert sum(b.images for b in seen.calibration.bins) == 500
 
 
@@ -130,7 +130,7 @@ def test_scaling_calibrates_and_keeps_the_accuracy():
 
 def test_the_same_seed_gives_the_same_intervals():
     logits, y = sample(300, 3)
-    p = scaled(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), 2)
+    p = scaled(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), 2.0)
     assert evaluate(p, y, "abc") == evaluate(p, y, "abc")
     assert evaluate(p, y, "abc") != evaluate(p, y, "abc", seed=1)
 

@@ -51,11 +51,11 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
 
 def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     """The exact interval of a share: covers at least `level`, at the price of width."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # here, so that reading a record does not load scipy
 
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
     return Interval(value=hits / n, low=low, high=high)
 
 
