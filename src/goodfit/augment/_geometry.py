@@ -99,10 +99,16 @@ def _warp(place: Box | Warp) -> Warp:
     return Warp((matrix_of(place),), place.size) if isinstance(place, Box) else place
 
 
-def fitting(high: Tensor, wide: Tensor, widest: Size, image: Size) -> tuple[Tensor, Tensor]:
-    """The first of the windows (n, tries) that fits into the image, else the widest."""
+def fitting(
+    high: Tensor, wide: Tensor, widest: tuple[Tensor, Tensor], image: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The first of the windows (n, tries) that fits into its image, else the widest.
+
+    image: heights and widths, each of shape (n,) or (1,).
+    """
     high, wide = high.round().long(), wide.round().long()
-    fits = (high >= 1) & (high <= image[0]) & (wide >= 1) & (wide <= image[1])
+    rows, columns = image[0][:, None], image[1][:, None]
+    fits = (high >= 1) & (high <= rows) & (wide >= 1) & (wide <= columns)
     first = fits.int().argmax(dim=1, keepdim=True)
     some = fits.any(dim=1)
     height = torch.where(some, high.gather(1, first)[:, 0], widest[0])

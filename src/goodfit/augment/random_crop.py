@@ -56,12 +56,18 @@ class RandomCrop(Geometric):
             )
 
     def draw(self, batch: Batch, rng: Rng) -> Window:
-        h, w = batch.images.shape[-2:]
+        sizes = torch.tensor([batch.images.shape[-2:]], device=batch.index.device)
+        return self.windows(sizes, rng)
+
+    def windows(self, sizes: Int[Tensor, "n 2"], rng: Rng) -> Window:
+        """The windows of images of these sizes (height, width), before they are decoded."""
+        h, w = sizes[:, 0], sizes[:, 1]
         u = rng.uniforms(2 * _TRIES + 2)
-        area = (self.area[0] + (self.area[1] - self.area[0]) * u[:, :_TRIES]) * (h * w)
+        area = (self.area[0] + (self.area[1] - self.area[0]) * u[:, :_TRIES]) * (h * w)[:, None]
         low, high = log(self.ratio[0]), log(self.ratio[1])
         root = (0.5 * (low + (high - low) * u[:, _TRIES : 2 * _TRIES])).exp()  # √ratio
-        height, width = fitting(area.sqrt() / root, area.sqrt() * root, self._widest(h, w), (h, w))
+        side = area.sqrt()
+        height, width = fitting(side / root, side * root, self._widest(h, w), (h, w))
         top = (u[:, -2] * (h - height + 1)).long()
         left = (u[:, -1] * (w - width + 1)).long()
         return Window(top, left, height, width)
@@ -83,11 +89,9 @@ class RandomCrop(Geometric):
         z = Window(*(torch.full_like(batch.index, number) for number in middle))
         return [(1.0, self.given(batch, z))]
 
-    def _widest(self, h: int, w: int) -> Size:
+    def _widest(self, h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """The largest window with a ratio in range."""
         low, high = self.ratio
-        if w / h < low:
-            return max(1, round(w / low)), w
-        if w / h > high:
-            return h, max(1, round(h * high))
-        return h, w
+        height = torch.minimum(h, (w / low).round().long().clamp_min(1))
+        width = torch.minimum(w, (h * high).round().long().clamp_min(1))
+        return height, width

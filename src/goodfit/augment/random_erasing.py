@@ -56,7 +56,9 @@ class RandomErasing(Augmentation):
         area = (self.area[0] + (self.area[1] - self.area[0]) * u[:, :_TRIES]) * (h * w)
         low, high = log(self.ratio[0]), log(self.ratio[1])
         root = (0.5 * (low + (high - low) * u[:, _TRIES : 2 * _TRIES])).exp()  # √ratio
-        high_, wide = fitting(area.sqrt() * root, area.sqrt() / root, (0, 0), (h, w))
+        none = torch.zeros(1, dtype=torch.int64, device=u.device)
+        side, image = area.sqrt(), (none + h, none + w)
+        high_, wide = fitting(side * root, side / root, (none, none), image)
         top, left = (u[:, -2] * (h - high_ + 1)).long(), (u[:, -1] * (w - wide + 1)).long()
         noise = torch.zeros(n, 0, 0, 0, dtype=torch.uint8, device=u.device)
         if self.fill == "noise":

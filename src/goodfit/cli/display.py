@@ -61,8 +61,13 @@ class Display:
             )
             self.bar.add_task("", total=now.steps, loss=now.loss, rate=0.0, epoch=0.0)
             self.bar.start()
-        fields = {"loss": now.loss, "rate": now.images_per_second, "epoch": now.epoch}
-        self.bar.update(self.bar.task_ids[0], completed=now.step, **fields)
+        self.bar.update(
+            self.bar.task_ids[0],
+            completed=now.step,
+            loss=now.loss,
+            rate=now.images_per_second,
+            epoch=now.epoch,
+        )
 
     def finished(self, run: Run) -> None:
         """The result, on standard output."""

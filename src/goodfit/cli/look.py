@@ -140,7 +140,7 @@ def check(
     select: Annotated[list[str] | None, typer.Option(help="Only these rules.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Not these rules.")] = None,
     explain: Annotated[str | None, typer.Option(help="Explain a rule and stop.")] = None,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.text,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.text,
     out: Annotated[Path | None, typer.Option(help="File for the report, with html.")] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Write a patched recipe and check it again.")
@@ -159,7 +159,7 @@ def check(
         data,
         select=tuple(select or ()),
         ignore=tuple(ignore or ()),
-        form=format.value,
+        form=form.value,
         out=out,
         fix=fix,
         seed=seed,

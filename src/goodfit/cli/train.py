@@ -122,7 +122,7 @@ def evaluate(
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
-    format: Annotated[Table, typer.Option(help="csv or json.")] = Table.csv,
+    form: Annotated[Table, typer.Option("--format", help="csv or json.")] = Table.csv,
     top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 3,
     weights: Annotated[str, typer.Option(help="last or best.")] = "last",
     device: options.Device = None,
@@ -133,7 +133,7 @@ def predict(
     from goodfit.run.load import Run, written
 
     rows, skipped = Run(run).predict(images, top=top, weights=weights, device=device)
-    sys.stdout.write(written(rows, format.value))
+    sys.stdout.write(written(rows, form.value))
     for item in skipped:
         print(f"skipped {item.name}: {item.reason}", file=sys.stderr)
     if not rows:

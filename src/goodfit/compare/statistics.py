@@ -46,7 +46,9 @@ class Judged(NamedTuple):
     difference: Difference
     p_holm: float
     verdict: Verdict
-    seeds_needed: int | None  # that would decide, as far as seeds can; None: they cannot, or need not
+    seeds_needed: (
+        int | None
+    )  # that would decide, as far as seeds can; None: they cannot, or need not
 
 
 def difference(d: Table, delta: float, level: float = 0.95) -> Difference:
@@ -70,7 +72,11 @@ def difference(d: Table, delta: float, level: float = 0.95) -> Difference:
     if error == 0:  # all pairs equal: nothing varies
         p = 1.0 if mean == 0 else 0.0
         return Difference(mean, mean, mean, 0.0, inf, p, float(abs(mean) > delta), seeds, images)
-    parts = ms_seeds**2 / (seeds - 1) + ms_images**2 / (images - 1) + ms_rest**2 / ((seeds - 1) * (images - 1))
+    parts = (
+        ms_seeds**2 / (seeds - 1)
+        + ms_images**2 / (images - 1)
+        + ms_rest**2 / ((seeds - 1) * (images - 1))
+    )
     freedom = max(seeds - 1.0, (variance * cells) ** 2 / parts)
     half = float(stdtrit(freedom, 0.5 + level / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(mean) / error))
@@ -102,7 +108,9 @@ def judge(differences: list[Difference], delta: float, alpha: float = 0.05) -> l
             verdict = "no difference"
         if p < alpha / 2:
             verdict = "helps" if d.mean > 0 else "hurts"
-        needed = seeds_needed(d, delta, alpha / len(differences)) if verdict == "undecided" else None
+        needed = (
+            seeds_needed(d, delta, alpha / len(differences)) if verdict == "undecided" else None
+        )
         judged.append(Judged(d, p, verdict, needed))
     return judged
 
@@ -140,4 +148,5 @@ def seeds_for_power(effect: float, sd: float, alpha: float = 0.05, power: float 
         bound = stdtrit(seeds - 1, 1 - alpha / 2)
         if 1 - nctdtr(seeds - 1, abs(effect) / sd * sqrt(seeds), bound) >= power:
             return seeds
-    return ceil((ndtri(1 - alpha / 2) + ndtri(power)) ** 2 * (sd / effect) ** 2)
+    z = float(ndtri(1 - alpha / 2) + ndtri(power))
+    return ceil((z * sd / effect) ** 2)

@@ -87,6 +87,7 @@ class Loader:
     ) -> None:
         self.source, self.batch_size, self.device = source, batch_size, torch.device(device)
         self.shuffle, self.seed, self.max_broken = shuffle, seed, max_broken
+        self.boxes = boxes
         self.drop_last = shuffle if drop_last is None else drop_last
         self.rank, self.world = rank, world
         self.epoch, self.batch = 0, 0

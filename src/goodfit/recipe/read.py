@@ -127,14 +127,16 @@ def _merged(base: Table, over: Table) -> Table:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        same = both and value.get("kind", old.get("kind")) == old.get("kind")
-        result[key] = {**old, **value} if same else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            result[key] = {**old, **value} if same else value
+        else:
+            result[key] = value
     return result
 
 
 def _set(table: Table, change: str) -> None:
-    """Apply `section.field=value`; list sections take a number or a kind: augment.cutout.size=0.2."""
+    """Apply `section.field=value`; in a list, a number or a kind: augment.cutout.size=0.2."""
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
@@ -214,7 +216,7 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:
-    """(field, value in a, value in b) wherever two recipes differ; None where one has no such field."""
+    """(field, value in a, value in b) wherever two recipes differ; None for no such field."""
     left, right = _flat(table_of(a)), _flat(table_of(b))
     keys = dict.fromkeys([*left, *right])
     return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]

@@ -64,10 +64,7 @@ def network(
             at="model",
             fix="return an nn.Module that maps images (n, c, h, w) to logits (n, k)",
         )
-    said = []
-    for change in recipe.layers:
-        said.append(f"{change.name}: {change(model)}")
-    return model, said
+    return model, [f"{change.name}: {change(model)}" for change in recipe.layers]
 
 
 def classifier(recipe: Recipe, classes: tuple[str, ...], channels: int) -> Classifier:
@@ -79,10 +76,10 @@ def classifier(recipe: Recipe, classes: tuple[str, ...], channels: int) -> Class
 def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss as a callable (logits, targets)."""
     loss = recipe.loss
-    if isinstance(loss, Own):
-        made = loss.target(**loss.settings) if inspect.isclass(loss.target) else loss.target
-        return made  # type: ignore[no-any-return]
-    return loss
+    if not isinstance(loss, Own):
+        return loss
+    made: Callable[[Tensor, Tensor], Tensor] = loss.target
+    return loss.target(**loss.settings) if inspect.isclass(loss.target) else made
 
 
 def build(
@@ -101,7 +98,7 @@ def build(
         )
     model = model.to(world.device)
     if recipe.train.channels_last is True:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     optimizer = recipe.optimizer(net)
     precision = torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32
     return Pieces(model, optimizer, loss_of(recipe), precision, tuple(said))
@@ -110,8 +107,9 @@ def build(
 def _scaled(recipe: Recipe) -> Any:
     """The optimizer with its lr for the batch at hand, where the recipe gave it for another."""
     size, optimizer = recipe.train.batch_size, recipe.optimizer
-    known = isinstance(optimizer, Optim) and isinstance(size, int)
-    return optimizer.for_batch(size) if known else optimizer
+    if isinstance(optimizer, Optim) and isinstance(size, int):
+        return optimizer.for_batch(size)
+    return optimizer
 
 
 def _some(loader: Loader, count: int) -> Tensor:
@@ -174,7 +172,7 @@ def _fast(
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu"
 
 

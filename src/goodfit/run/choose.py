@@ -8,7 +8,8 @@ from goodfit.data import Splits
 def chosen(splits: Splits, weights: str | None = None) -> tuple[str, str]:
     """(recipe's name, the reason) from the images' size, number and classes."""
     side, count = typical_side(splits), len(splits.train)
-    what = f"{count:,} training images of about {side:.0f} pixels in {len(splits.train.classes)} classes"
+    classes = len(splits.classes)
+    what = f"{count:,} training images of about {side:.0f} pixels in {classes} classes"
     if weights is not None:
         return "photos-finetune", f"{what}, and pretrained weights were given: they are fine-tuned"
     if side <= 16:

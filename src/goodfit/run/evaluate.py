@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
     probabilities: Tensor  # (n, k)
     labels: Tensor  # (n,)
-    index: Tensor  # (n,), each image's place in its source
+    places: Tensor  # (n,), each image's index in its source
 
 
 def testing_loader(

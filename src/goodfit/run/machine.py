@@ -12,6 +12,9 @@ from torch import Tensor, nn
 import goodfit
 
 
+_PATIENCE = 4.0  # seconds that may go into a round of measuring
+
+
 class Speed(NamedTuple):
     """How to run the steps, and the seconds that each candidate took."""
 
@@ -56,30 +59,43 @@ def measured(
 ) -> Speed:
     """The fastest of the candidates for a training step of `model` on this batch.
 
-    Times forward and backward passes, candidates in turn, and takes the minimum of each. Gradients
-    are dropped afterwards; use a copy of a model whose batch-norm statistics matter.
+    Times forward and backward passes, candidates in turn, on more and more of the images while
+    there is time, and drops those that take twice as long as the best. Gradients are dropped
+    afterwards; use a copy of a model whose batch-norm statistics matter.
     """
     pairs = [(p, layout) for p in precisions for layout in layouts]
     if len(pairs) == 1:
         return Speed(*pairs[0], {})
     best = {pair: float("inf") for pair in pairs}
-    for turn in range(repeats):
-        for pair in pairs:
-            if turn and best[pair] > 3 * min(best.values()):
-                continue  # hopeless, and slow: once was enough
-            best[pair] = min(best[pair], _step(model, images, targets, loss, *pair))
-    fastest = min(best, key=lambda pair: best[pair] * (0.97 if pair == pairs[0] else 1))
+    for some in _growing(len(images)):  # a slow candidate is found out on a few images
+        best = {pair: _step(model, images[:some], targets[:some], loss, *pair) for pair in best}
+        least = min(best.values())
+        best = {pair: took for pair, took in best.items() if took < 2 * least}
+        if len(best) == 1 or 2 * least * len(best) > _PATIENCE:
+            break
+    for _ in range(repeats if sum(best.values()) < _PATIENCE / repeats else 0):
+        for pair in best:
+            best[pair] = min(best[pair], _step(model, images[:some], targets[:some], loss, *pair))
+    fastest = min(
+        best, key=lambda pair: best[pair] * (0.97 if pair == pairs[0] else 1)
+    )  # the plain one on a tie
     seconds = {
         f"{str(p)[6:]}, channels {'last' if c else 'first'}": t for (p, c), t in best.items()
     }
     return Speed(*fastest, seconds)
 
 
+def _growing(count: int) -> list[int]:
+    """2, 8, 32, ... images up to `count`."""
+    sizes = [size for size in (2, 8, 32, 128, 512) if size < count]
+    return [*sizes, count]
+
+
 def _step(
     model: nn.Module, images: Tensor, targets: Tensor, loss: Any, precision: torch.dtype, last: bool
 ) -> float:
     layout = torch.channels_last if last else torch.contiguous_format
-    model.to(memory_format=layout)  # type: ignore[call-overload]
+    model.to(memory_format=layout)
     images = images.contiguous(memory_format=layout)
     device = images.device
     took = 0.0
@@ -89,7 +105,7 @@ def _step(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             output = model(images)
             logits = output if isinstance(output, Tensor) else output[0]
-        loss(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
+        loss(logits.float(), targets).backward()
         synchronize(device)
         took = time.perf_counter() - start
     model.zero_grad(set_to_none=True)

@@ -26,7 +26,7 @@ from goodfit.report.records import (
 from goodfit.report.words import duration
 from goodfit.run.checkpoint import load_state
 from goodfit.run.load import Run
-from goodfit.run.train import Job
+from goodfit.run.train import Job, changes_of
 
 _EXACT = {"identity": "approximate", "views": "exact", "samples": "Monte Carlo"}
 
@@ -70,11 +70,11 @@ def findings_of(run: Run) -> tuple[Found, ...] | None:
 
 def _mistakes(job: Job, run: Run, metrics: Metrics, split: str) -> tuple[MistakePicture, ...]:
     source: Source = job.splits.parts()[split]
-    index = load_state(run.path / f"{split}.pt")["index"]
+    places = load_state(run.path / f"{split}.pt")["places"]
     classes = job.splits.classes
     shown = []
     for mistake in metrics.mistakes[:24]:
-        place = int(index[mistake.index])
+        place = int(places[mistake.index])
         shown.append(
             MistakePicture(
                 name=source.name(place),
@@ -91,7 +91,7 @@ def _mistakes(job: Job, run: Run, metrics: Metrics, split: str) -> tuple[Mistake
 def _augmented(job: Job, count: int = 16) -> tuple[Picture, ...]:
     """Training images as the net sees them, in the first epoch."""
     batch: Batch = next(iter(job.loader.at(0, 0)))
-    seen = Pipeline(job.recipe.augment, job.recipe.train.seed)(batch)
+    seen = Pipeline(changes_of(job), job.recipe.train.seed)(batch)
     classes = job.splits.classes
     names = [classes[label] for label in batch.targets[:count].argmax(1).tolist()]
     return tuple(
@@ -104,13 +104,15 @@ def _averaged(job: Job) -> list[Averaged]:
     rows = []
     for change in job.recipe.augment:
         said = "" if isinstance(change, Own) else page(type(change).__module__)
-        paragraph = said[said.find("At test time") :].split("\n\n")[0] if "At test time" in said else ""
+        paragraph = (
+            said[said.find("At test time") :].split("\n\n")[0] if "At test time" in said else ""
+        )
         rows.append(
             Averaged(
                 name=change.name,
                 draws=said.split("\n")[0],
                 testing=" ".join(paragraph.split()) or "The image is used as it is.",
-                exact=_EXACT[change.marginal],  # type: ignore[arg-type]
+                exact=_EXACT[change.marginal],
             )
         )
     return rows

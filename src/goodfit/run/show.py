@@ -10,7 +10,7 @@ from goodfit.ingredient import names, page
 from goodfit.recipe.read import load, read, shipped
 from goodfit.recipe.recipe import BASES
 from goodfit.report.contact_sheet import contact_sheet
-from goodfit.report.svg import line_chart
+from goodfit.report.svg import Series, line_chart
 from goodfit.run.start import loader_of, open_data, prepare
 from goodfit.run.world import World
 
@@ -20,13 +20,12 @@ def schedule_picture(recipe: str, changes: tuple[str, ...], out: Path) -> str:
     schedule: Any = read(recipe, changes).schedule
     places = [i / 200 for i in range(201)]
     values = [schedule(done) for done in places]
-    picture = line_chart(
-        {schedule.name: (places, values)}, x_label="part of the run", y_label="factor on lr"
-    )
-    out.write_text(picture, "utf-8")
+    curve = Series(f"{schedule.name}: factor on lr", "a", list(zip(places, values, strict=True)))
+    out.write_text(line_chart(schedule.name, [curve], x_label="part of the run"), "utf-8")
+    top = max(values)
     rows = [
-        f"{done:4.0%}  {schedule(done):8.5f}  {'#' * round(50 * schedule(done) / max(values))}"
-        for done in places[::20]
+        f"{done:4.0%}  {value:8.5f}  {'#' * round(50 * value / top)}"
+        for done, value in list(zip(places, values, strict=True))[::20]
     ]
     return "\n".join([f"{schedule!r}", *rows, f"picture: {out}"])
 

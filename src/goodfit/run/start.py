@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from goodfit.data import Data, Splits, guess
+from goodfit.augment.random_crop import RandomCrop
+from goodfit.data import Asked, Boxes, Data, Splits, guess
 from goodfit.data.loader import Loader
 from goodfit.errors import DataError
+from goodfit.fit import fit
+from goodfit.rand import Rng
 from goodfit.recipe.read import read, to_toml
 from goodfit.recipe.recipe import Recipe
-from goodfit.run.build import build, resolved, steps_of
+from goodfit.run.build import Pieces, build, resolved, steps_of
 from goodfit.run.choose import chosen, typical_side
 from goodfit.run.directory import RunDirectory, fresh_name
 from goodfit.run.evaluate import testing_loader
 from goodfit.run.load import Run
-from goodfit.run.machine import facts
+from goodfit.run.machine import facts, synchronize
 from goodfit.run.own import keep_own_code
-from goodfit.run.train import Job, Progress, progress
+from goodfit.run.train import Job, Progress, changes_of, progress
 from goodfit.run.world import World
 
 Say = Callable[[str], None]
@@ -185,9 +189,26 @@ def loader_of(recipe: Recipe, splits: Splits, world: World) -> Loader:
         device=world.device,
         workers=train.workers,
         channels=splits.channels,
+        boxes=boxes_of(recipe, splits),
         rank=world.rank,
         world=world.size,
     )
+
+
+def boxes_of(recipe: Recipe, splits: Splits) -> Boxes | None:
+    """What of each photograph is decoded, where the recipe begins with a random crop of it.
+
+    Only for images of several sizes: those of one size are held whole, and cropped as batches.
+    """
+    crop = recipe.augment[0] if recipe.augment else None
+    if splits.alike or not isinstance(crop, RandomCrop) or crop.prob < 1:
+        return None
+
+    def boxes(sizes: Tensor, asked: Asked) -> Tensor:
+        window = crop.windows(sizes, Rng(recipe.train.seed, crop.name, asked))
+        return torch.stack(window, dim=1)
+
+    return boxes
 
 
 def _fitting(recipe: Recipe, splits: Splits, world: World, say: Say) -> Recipe:
@@ -228,25 +249,31 @@ def _best(timed: dict[str, float]) -> str:
 def describe(job: Job) -> str:
     """What `--dry-run` prints: data, model, expected time, and the resolved recipe."""
     pieces = build(job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world)
-    began, done = time.monotonic(), 0
-    from goodfit.fit import fit
-
-    total = steps_of(job.recipe, job.loader)
-    settings = {"optimizer": pieces.optimizer, "loss": pieces.loss, "steps": total}
-    for step in fit(pieces.model, job.loader, augment=job.recipe.augment, **settings):  # type: ignore[arg-type]
-        if step.number == 1:
-            began = time.monotonic()
-        done = step.number - 1
-        if time.monotonic() - began > 3:
-            break
-    a_step = (time.monotonic() - began) / max(done, 1)
+    total, a_step = steps_of(job.recipe, job.loader), step_seconds(job, pieces)
     weights = sum(p.numel() for p in pieces.model.parameters())
+    minutes = total * a_step / 60
     return "\n".join(
         [
             *(f"# {line}" for line in described(job.splits).splitlines()),
             f"# model: {weights:,} parameters; lr {pieces.optimizer.param_groups[0]['lr']:g}",
-            f"# time: {total} steps of {a_step * 1e3:.0f} ms, about {total * a_step / 60:.1f} minutes",
+            f"# time: {total} steps of {a_step * 1e3:.0f} ms, about {minutes:.1f} minutes",
             f"# would be written to: {job.directory.path}",
             to_toml(job.recipe),
         ]
     )
+
+
+def step_seconds(job: Job, pieces: Pieces, budget: float = 3.0) -> float:
+    """Seconds of a training step, by taking a few; the pieces are used up."""
+    settings: dict[str, Any] = {"optimizer": pieces.optimizer, "loss": pieces.loss}
+    began, done = time.monotonic(), 0
+    for step in fit(pieces.model, job.loader, augment=changes_of(job), steps=10_000, **settings):
+        if step.number == 2:  # the first ones build plans and fill caches
+            synchronize(job.world.device)
+            began = time.monotonic()
+        done = step.number - 2
+        if done > 0 and time.monotonic() - began > budget:
+            break
+    synchronize(job.world.device)
+    job.loader.at(0, 0)
+    return (time.monotonic() - began) / max(done, 1)

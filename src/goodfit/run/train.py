@@ -31,7 +31,6 @@ from goodfit.run.machine import synchronize
 from goodfit.run.sizes import Sized
 from goodfit.run.world import World
 
-
 _ASKS_EVERY = 16  # steps between questions among processes
 
 
@@ -130,7 +129,7 @@ class _Training:
             "loss": self.pieces.loss,
             "steps": self.steps,
             "schedule": recipe.schedule,
-            "augment": recipe.augment,
+            "augment": changes_of(self.job),
             "penalties": recipe.penalties,
             "clip_norm": train.clip_norm or float("inf"),
             "accumulate": train.accumulate,
@@ -268,6 +267,11 @@ class _Training:
         tested(self.job, self.pieces.model, seconds=self.seconds, steps=self.steps)
 
 
+def changes_of(job: Job) -> tuple[Any, ...]:
+    """The augmentations that are left for the batch: decoding may have done the first one."""
+    return job.recipe.augment[1:] if job.loader.boxes is not None else job.recipe.augment
+
+
 def average_of(train: Train, steps: int) -> tuple[EMA | SWA | None, int]:
     """The average of weights that the recipe asks for, and the step after which it begins."""
     if train.ema:
@@ -282,7 +286,7 @@ def asked_to_stop() -> Iterator[Any]:
     """Turns SIGTERM and Ctrl-C into a question that the loop asks between two steps."""
     asked: list[int] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(number: int, _: FrameType | None) -> None:
         if asked:  # a second Ctrl-C means now
             raise KeyboardInterrupt
         asked.append(number)

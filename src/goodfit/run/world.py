@@ -32,7 +32,7 @@ class World:
         if self.size == 1:
             return model
         if self.device.type == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         places = [self.device] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(
             model, device_ids=places, gradient_as_bucket_view=True
