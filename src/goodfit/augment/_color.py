@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goodfit.augment import Augmentation, Marginal
-from goodfit.batch import Batch, Images
+from goodfit.batch import Batch, Images, as_float
 
 Mean = Float[Tensor, "n c"]
 Colors = Float[Tensor, "n c c+1"]
@@ -26,6 +26,7 @@ class Photometric(Augmentation):
 
     marginal: ClassVar[Marginal] = "samples"
     needs_mean: ClassVar[bool] = False  # of the image, to change it around
+    by_channel: ClassVar[bool] = False  # no channel looks at another: M is diagonal
 
     def colors(self, z: Any, mean: Mean) -> Colors:
         """The map of the colors, for images whose mean color is `mean`."""
@@ -33,7 +34,7 @@ class Photometric(Augmentation):
 
     def given(self, batch: Batch, z: Any) -> Batch:
         colors = self.colors(z, mean_color(batch.images, self.needs_mean))
-        return batch._replace(images=recolored(batch.images, colors))
+        return batch._replace(images=recolored(batch.images, colors, self.by_channel))
 
 
 def mean_color(images: Images, needed: bool = True) -> Mean:
@@ -41,22 +42,24 @@ def mean_color(images: Images, needed: bool = True) -> Mean:
     n, c = images.shape[:2]
     if not needed:
         return torch.zeros(n, c, device=images.device)
-    if images.is_floating_point():
-        return images.mean((2, 3)).float()
-    return images.sum((2, 3)) * (1 / 255 / images[0, 0].numel())
+    return as_float(images).mean((2, 3)).float()
 
 
-def recolored(images: Images, colors: Colors) -> Images:
+def recolored(images: Images, colors: Colors, by_channel: bool = False) -> Images:
     """The map of the colors applied to every pixel, as float in 0..1."""
     n, c, h, w = images.shape
     linear, shift = colors[:, :, :c], colors[:, :, c:]
-    if not images.is_floating_point():
+    owned = not images.is_floating_point()
+    if owned:
         images, linear = images.float(), linear * (1 / 255)
     flat = images.reshape(n, c, h * w)
-    if c == 1:
-        result = flat * linear.to(flat.dtype) + shift.to(flat.dtype)
+    linear, shift = linear.to(flat.dtype), shift.to(flat.dtype)
+    if by_channel or c == 1:
+        scale = linear.diagonal(dim1=1, dim2=2)[:, :, None]
+        flat = flat.mul_(scale) if owned else flat * scale
+        result = flat.add_(shift)
     else:
-        result = torch.baddbmm(shift.to(flat.dtype), linear.to(flat.dtype), flat)
+        result = torch.baddbmm(shift, linear, flat)
     return result.clamp_(0, 1).view(n, c, h, w)
 
 

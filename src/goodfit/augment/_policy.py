@@ -5,20 +5,21 @@ own levels, since posterizing and equalizing mean nothing else; only the samples
 concerns are touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import pi
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from goodfit.augment._color import brightened, contrasted, mean_color, recolored, saturated
+from goodfit.augment._color import brightened, contrasted, mean_color, saturated
+from goodfit.augment._levels import as_levels
 from goodfit.augment._warp import Warp, about_center, matrix, warped
 from goodfit.batch import Images
 
 Levels = UInt8[Tensor, "n c h w"]
+Change = Callable[[Levels, Tensor, Tensor], Levels]  # images, operation, strength
 GEOMETRY = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
 COLOR = ("brightness", "color", "contrast")
 OPERATIONS = (
@@ -58,46 +59,47 @@ def looked_up(
 
 def performed(images: Images, z: Policy) -> Images:
     """The images after all steps, in their own dtype; float images are rounded to levels."""
-    levels = images if not images.is_floating_point() else images.mul(255).round().to(torch.uint8)
+    levels = images if not images.is_floating_point() else as_levels(images * 255)
+    step = _whole_step if _counting_is_dear(images) else _step
     for operation, strength in zip(z.operation.unbind(1), z.strength.unbind(1), strict=True):
-        levels = _step(levels, operation, strength)
+        levels = step(levels, operation, strength)
     if not images.is_floating_point():
         return levels
     untouched = (z.operation == OPERATIONS.index("identity")).all(1)
     return torch.where(untouched[:, None, None, None], images, levels.to(images.dtype) * (1 / 255))
 
 
-def _step(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
+def _counting_is_dear(images: Images) -> bool:
+    """Whether to do everything to all samples and choose after: counts wait for a device."""
+    return torch.compiler.is_compiling() or images.device.type != "cpu"
+
+
+def _concerned(operation: Int[Tensor, " n"]) -> Iterator[tuple[Bool[Tensor, " n"], Change]]:
+    """Each change, and the samples that it concerns."""
     kinds = OPERATIONS.index
-    moved = (operation >= kinds("shear-x")) & (operation <= kinds("rotate"))
-    colored = (operation >= kinds("brightness")) & (operation <= kinds("contrast"))
-    images = _part(images, moved, _moved, operation, strength)
-    images = _part(images, colored, _colored, operation, strength)
+    yield operation == kinds("identity"), lambda images, _operation, _strength: images
+    yield (operation >= kinds("shear-x")) & (operation <= kinds("rotate")), _moved
+    yield (operation >= kinds("brightness")) & (operation <= kinds("contrast")), _colored
     for name, change in _SINGLE.items():
-        images = _part(images, operation == kinds(name), change, operation, strength)
+        yield operation == kinds(name), change
+
+
+def _whole_step(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
+    for concerned, change in _concerned(operation):
+        changed = change(images, operation, strength)
+        images = torch.where(concerned[:, None, None, None], changed, images)
     return images
 
 
-def _part(
-    images: Levels,
-    concerned: Bool[Tensor, " n"],
-    change: Callable[[Levels, Tensor, Tensor], Levels],
-    operation: Tensor,
-    strength: Tensor,
-) -> Levels:
-    """The change of the samples it concerns; of all, and a choice after, where counting is dear."""
-    if torch.compiler.is_compiling() or images.device.type != "cpu":
-        changed = change(images, operation, strength)
-        return torch.where(concerned[:, None, None, None], changed, images)
-    rows = concerned.nonzero()[:, 0]
-    if not len(rows):
-        return images
-    changed = change(images[rows], operation[rows], strength[rows])
-    return images.index_copy(0, rows, changed)
-
-
-def _levels(images: Tensor) -> Levels:
-    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+def _step(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
+    """Sorts the samples by change, changes each group, and puts all back in order."""
+    rows, changed = [], []
+    for concerned, change in _concerned(operation):
+        some = concerned.nonzero()[:, 0]
+        if len(some):
+            rows.append(some)
+            changed.append(change(images.index_select(0, some), operation[some], strength[some]))
+    return torch.cat(changed).index_select(0, torch.cat(rows).argsort())
 
 
 def _moved(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
@@ -113,7 +115,8 @@ def _moved(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
         x=-amount["translate-x"].trunc(),
         y=-amount["translate-y"].trunc(),
     )  # shears are around the upper left corner, as in the papers
-    return _levels(warped(images, Warp((m @ move,), size), "zeros", mode="nearest"))
+    moved = warped(images.float(), Warp((m @ move,), size), "zeros", mode="nearest")
+    return as_levels(moved, rounded=False)
 
 
 def _colored(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
@@ -122,7 +125,10 @@ def _colored(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
     maps = [change(factor, mean) for change in (brightened, saturated, contrasted)]
     which = (operation - OPERATIONS.index("brightness")).clamp(0, 2)
     colors = torch.stack(maps, dim=1)[torch.arange(len(which), device=which.device), which]
-    return _levels(recolored(images, colors))
+    n, c, h, w = images.shape
+    flat = images.float().view(n, c, h * w)
+    result = torch.baddbmm(colors[:, :, c:] * 255, colors[:, :, :c], flat)
+    return as_levels(result).view(n, c, h, w)
 
 
 def _sharpened(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
@@ -130,10 +136,12 @@ def _sharpened(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
     if min(images.shape[-2:]) < 3:
         return images
     x = images.float()
-    smooth = x.clone()
     inner = x[..., 1:-1, 1:-1]
-    smooth[..., 1:-1, 1:-1] = ((F.avg_pool2d(x, 3, stride=1) * 9 + inner * 4) / 13).round()
-    return smooth.lerp(x, 1 + strength.view(-1, 1, 1, 1)).round_().clamp_(0, 255).to(torch.uint8)
+    rows = (x[..., :-2, :] + x[..., 1:-1, :]).add_(x[..., 2:, :])  # sums of three; a pool is slow
+    smooth = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
+    smooth = smooth.add_(inner, alpha=4).mul_(1 / 13).round_()
+    inner.copy_(smooth.lerp_(inner, 1 + strength.view(-1, 1, 1, 1)))
+    return as_levels(x)
 
 
 def _posterized(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
@@ -144,17 +152,18 @@ def _posterized(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
 
 
 def _solarized(images: Levels, _operation: Tensor, strength: Tensor) -> Levels:
-    """Levels from `strength` on are inverted."""
-    return torch.where(images >= strength.view(-1, 1, 1, 1), 255 - images, images)
+    """Levels from `strength` on are inverted: 255 - x is x with all its bits turned."""
+    first = strength.ceil().clamp(0, 255).to(torch.uint8).view(-1, 1, 1, 1)
+    return (images >= first).to(torch.uint8).mul_(255).bitwise_xor_(images)
 
 
 def _autocontrasted(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
     """Each channel stretched to the whole range of levels."""
-    x = images.float()
-    low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+    low = images.amin((2, 3), keepdim=True).float()
+    high = images.amax((2, 3), keepdim=True).float()
     flat = high == low
     scale = torch.where(flat, 1.0, 255 / (high - low).clamp_min(1))
-    return ((x - low * ~flat) * scale).clamp_(0, 255).to(torch.uint8)
+    return as_levels(images.float().sub_(low * ~flat).mul_(scale), rounded=False)
 
 
 def _equalized(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
@@ -162,7 +171,7 @@ def _equalized(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
     n, c, h, w = images.shape
     places = images.reshape(n, c, h * w).long()
     counts = torch.zeros(n, c, 256, dtype=torch.int64, device=images.device)
-    counts = counts.scatter_add(2, places, torch.ones_like(places))
+    counts = counts.scatter_add(2, places, counts.new_ones(()).expand_as(places))
     below = counts.cumsum(2)
     highest = 255 - (counts.flip(2) > 0).int().argmax(2, keepdim=True)  # the last level in use
     step = (h * w - counts.gather(2, highest)) // 255

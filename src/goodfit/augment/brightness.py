@@ -10,6 +10,8 @@ the class.
 Source: Howard 2013, arXiv:1312.5402. Lecture: Data Augmentation, Color Jitter.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +23,7 @@ from goodfit.rand import Rng
 
 
 class Brightness(Photometric):
+    by_channel: ClassVar[bool] = True
     strength: NonNegative = 0.4
 
     def draw(self, batch: Batch, rng: Rng) -> Float[Tensor, " n"]:

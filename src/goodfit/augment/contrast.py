@@ -24,6 +24,7 @@ from goodfit.rand import Rng
 
 
 class Contrast(Photometric):
+    by_channel: ClassVar[bool] = True
     needs_mean: ClassVar[bool] = True
     strength: NonNegative = 0.4
 

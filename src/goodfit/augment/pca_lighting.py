@@ -13,7 +13,7 @@ class.
 Source: Krizhevsky et al. 2012, §4.1. Lecture: Data Augmentation, Color Jitter (PCA lighting).
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from goodfit.rand import Rng
 
 
 class PCALighting(Photometric):
+    by_channel: ClassVar[bool] = True
     std: NonNegative = 0.1  # of the multiple of each axis
     axes: tuple[tuple[float, ...], ...] | None = None  # one row per axis; by `fitted` if None
     values: tuple[NonNegative, ...] | None = None  # the variance along each axis

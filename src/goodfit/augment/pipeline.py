@@ -130,7 +130,8 @@ class Pending:
         if self.place is not None:
             self.images = put(self.images, self.place, self.border)
         if self.chain:
-            self.images = recolored(self.images, self._colors())
+            by_channel = all(change.by_channel for change, _ in self.chain)
+            self.images = recolored(self.images, self._colors(), by_channel)
         self.place, self.border, self.chain = None, None, []
         return self.images
 

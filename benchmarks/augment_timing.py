@@ -1,0 +1,54 @@
+"""How the augmentation benchmarks measure: interleaved, in CPU seconds of one thread.
+
+Everything compared runs in turn, again and again, in one process, so that what else the machine
+does hits all alike. One thread and CPU time, so that waiting for a busy core does not count; images
+per second are those of one core.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import torch
+
+Call = Callable[[], object]
+
+
+def interleaved(calls: dict[str, Call], seconds: float) -> dict[str, float]:
+    """The median CPU seconds of each call, all called in turn until `seconds` are over."""
+    torch.set_num_threads(1)
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(took[next(iter(took))]) < 3:
+        for name, call in calls.items():
+            start = time.process_time()
+            call()
+            took[name].append(time.process_time() - start)
+    return {name: statistics.median(times) for name, times in took.items()}
+
+
+def row(what: str, side: int, images: int, took: dict[str, float]) -> str:
+    """One JSON line: images per second of everyone, and ours over each of the others."""
+    ours = took["goodfit"]
+    answer: dict[str, object] = {"what": what, "side": side, "images": images}
+    answer |= {f"{name}_images_per_second": round(images / t) for name, t in took.items()}
+    answer |= {f"over_{name}": round(t / ours, 2) for name, t in took.items() if name != "goodfit"}
+    answer |= {"threads": 1, "clock": "process CPU time", "machine": machine()}
+    answer |= {name: version(name) for name in ("torch", "torchvision", "kornia")}
+    return json.dumps(answer)
+
+
+def machine() -> str:
+    """The processor and how many cores of it there are."""
+    try:
+        with open("/proc/cpuinfo") as known:
+            models = [line.partition(":")[2].strip() for line in known if "model name" in line]
+    except OSError:
+        models = []
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
