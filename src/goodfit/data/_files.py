@@ -29,10 +29,13 @@ _WORDS = "jpg jpeg jpe jfif png gif webp bmp dib tif tiff ppm pgm pbm pnm avif"
 SUFFIXES = frozenset(f".{word}" for word in _WORDS.split())
 Verify = Literal["auto", "all", "quick"]
 _BLOCK = 4096
+_TRIAL = 1000  # files whose first look is timed
 _SMALL_BYTES, _SMALL_COUNT = 64 << 20, 4096  # up to this, verify = "auto" decodes at start
 _PLACEHOLDER = re.compile(  # what downloads leave in place of an image that is gone
-    "(image|photo|picture)?(placeholder|not(found|available)|unavailable|missing)"
-    "|no(image|photo)(available)?"
+    r"(?:^|[/\\])(?:image|photo|picture)?[ _-]?"
+    r"(?:placeholder|not[ _-]?(?:found|available)|unavailable|missing"
+    r"|(?<![a-z])no[ _-]?(?:image|photo)(?:[ _-]?available)?)\.\w+$",
+    re.IGNORECASE,
 )
 _SAMPLE = 400  # images whose headers tell the median size and whether there is color
 _THUMB = (16, 16)
@@ -124,13 +127,35 @@ def threads() -> int:
 
 
 def in_threads(work: Callable[[T], R], items: Sequence[T], chunk: int = 64) -> list[R]:
-    """`work` on every item, in order. More threads than cores, since most of it is waiting."""
+    """`work` on every item, in order, in threads; a few more than cores, since some wait."""
     if len(items) <= chunk:
         return [work(item) for item in items]
     parts = [items[i : i + chunk] for i in range(0, len(items), chunk)]
-    with ThreadPoolExecutor(max(4, 2 * threads()), "goodfit-look") as pool:
+    with ThreadPoolExecutor(threads() + 2, "goodfit-look") as pool:
         done = pool.map(lambda part: [work(item) for item in part], parts)
         return [result for part in done for result in part]
+
+
+def as_it_pays(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`work` on every item, in order: in threads if the first ones mostly waited for the disk.
+
+    Where files are in memory already, threads would only wait for each other.
+    """
+    first, rest = items[:_TRIAL], items[_TRIAL:]
+    before = _waits()
+    done = [work(item) for item in first]
+    if _waits() - before > len(first) / 4:
+        return done + in_threads(work, rest)
+    return done + [work(item) for item in rest]
+
+
+def _waits() -> float:
+    """How often this process has waited for a disk or the network; unknown on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 def look(path: str) -> Look:
@@ -148,22 +173,22 @@ def look(path: str) -> Look:
             os.close(descriptor)
     except OSError as error:
         return Look(b"", 0, error.strerror or str(error))
-    stem = os.path.splitext(os.path.basename(path))[0].lower()
-    if _PLACEHOLDER.fullmatch(re.sub(r"[\W_]", "", stem)):
-        return Look(b"", size, "by its name a placeholder for a missing image")
     mark = blake2b(head + tail if size > _BLOCK else head, digest_size=8).digest()
     mark += size.to_bytes(6, "little")
+    kind = format_of(head)
     if not size:
         return Look(mark, 0, "the file is empty")
-    if format_of(head) is None and not head.startswith(b"\0\0\0"):
+    if kind is None:
         text = b"\0" not in head
         return Look(mark, size, "a text file, not an image" if text else "not an image format")
-    return Look(mark, size, odd=not ends_well(head, tail, size))
+    if _PLACEHOLDER.search(path):
+        return Look(mark, size, "by its name a placeholder for a missing image")
+    return Look(mark, size, odd=not ends_well(kind, head, tail, size))
 
 
 def verified(root: Path, names: Sequence[str], verify: Verify) -> tuple[list[Look], list[Skipped]]:
     """A look at each file, and the unusable ones."""
-    looks = in_threads(look, [f"{root}{os.sep}{name}" for name in names])
+    looks = as_it_pays(look, [f"{root}{os.sep}{name}" for name in names])
     total = sum(seen.size for seen in looks)
     small = total <= _SMALL_BYTES and len(names) <= _SMALL_COUNT
     whole = verify == "all" or (verify == "auto" and small)

@@ -7,7 +7,6 @@ _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, whatever the
 _BARE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _ORIENTATION = 0x0112
 _MAGIC = (
-    (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"GIF87a", "gif"),
     (b"GIF89a", "gif"),
@@ -39,6 +38,8 @@ class Header(NamedTuple):
 
 def format_of(head: bytes) -> str | None:
     """The format that the first 16 bytes announce, None if it is none we know."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:12] in (b"ftypavif", b"ftypavis"):
@@ -48,12 +49,12 @@ def format_of(head: bytes) -> str | None:
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
-def ends_well(head: bytes, tail: bytes, size: int) -> bool:
-    """Whether the end of the file is where its format wants it. False asks for a closer look.
+def ends_well(kind: str | None, head: bytes, tail: bytes, size: int) -> bool:
+    """Whether a file of this format ends as it should. False asks for a closer look.
 
     True for formats that do not tell.
     """
-    match format_of(head):
+    match kind:
         case "jpeg":
             return b"\xff\xd9" in tail[-64:]
         case "png":
