@@ -31,7 +31,7 @@ if args.side <= 64:  # the stem of small images
     net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
 net = net.to(args.device).eval()
 images = torch.rand(args.images, 3, args.side, args.side, device=args.device)
-quick = quickened(net, images[:64], compile=args.compile)
+quick = quickened(net, images[:16], compile=args.compile)
 
 took: dict[str, list[float]] = {"eager float32": [], "quickened": []}
 for _ in range(args.repeats):  # in turn, so that both see the same machine

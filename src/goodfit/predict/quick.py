@@ -46,13 +46,14 @@ def quickened(
     tolerance: float = 0.02,
     repeats: int = 3,
 ) -> Quick:
-    """The fastest candidate on `images` (n, c, h, w). Leaves `model` as it was."""
+    """The fastest candidate on `images` (n, c, h, w); 16 are enough. Leaves `model` as it was."""
     plain = copy.deepcopy(model).eval()
-    own = _timed(plain, images, torch.float32)[0]
+    own, _ = _timed(plain, images, torch.float32)
     best: dict[str, float] = {}
     made: dict[str, _Candidate] = {}
     for candidate in _candidates(plain, compile):
-        found, took = _timed(candidate.model, images, candidate.precision)
+        hopeless = 5 * min(best.values(), default=float("inf"))
+        found, took = _timed(candidate.model, images, candidate.precision, hopeless)
         if found.shape == own.shape and (found - own).abs().max() <= tolerance:
             made[candidate.how], best[candidate.how] = candidate, took
     for _ in range(repeats):
@@ -93,10 +94,15 @@ def _compiled(model: nn.Module) -> nn.Module:
     return made
 
 
-def _timed(model: nn.Module, images: Tensor, precision: torch.dtype) -> tuple[Tensor, float]:
-    """Probabilities, and the seconds of a pass after the first, which builds plans and caches."""
+def _timed(
+    model: nn.Module, images: Tensor, precision: torch.dtype, hopeless: float = float("inf")
+) -> tuple[Tensor, float]:
+    """Probabilities, and the seconds of a pass after the first, which builds plans and caches.
+
+    A first pass of more than `hopeless` seconds is not repeated.
+    """
     device = images.device.type
-    took = 0.0
+    took, compiled = 0.0, hasattr(model, "_orig_mod")
     with (
         torch.inference_mode(),
         torch.autocast(device, precision, enabled=precision != torch.float32),
@@ -104,7 +110,8 @@ def _timed(model: nn.Module, images: Tensor, precision: torch.dtype) -> tuple[Te
         for _ in range(2):
             start = time.perf_counter()
             found = logits_of(model(images)).float().softmax(1)
-            total = float(found.sum())  # waits for the device
+            found.sum().item()  # waits for the device
             took = time.perf_counter() - start
-    del total
+            if took > hopeless and not compiled:
+                break
     return found, took

@@ -181,7 +181,8 @@ def _believed(raw: Calibration, scaled: Calibration | None) -> str:
     else:
         side = "more" if gap > 0 else "less"
         said = (
-            f"As trained, the net is on average {abs(gap):.1%} {side} confident than it is right."
+            f"As trained, the net is on average {100 * abs(gap):.1f} percentage "
+            f"points {side} confident than it is right."
         )
     if scaled is not None and raw.ece.low > 0:
         better = scaled.ece.value < raw.ece.value
