@@ -57,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 class _Front(ModuleType):
-    """Keeps `goodfit.fit` the function, though importing the file `fit.py` would put itself there."""
+    """Keeps `goodfit.fit` the function when importing the file `fit.py` announces itself."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _PLACES and isinstance(value, ModuleType)):

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
     images: Images
     targets: Targets
-    index: Int[Tensor, " n"]
+    index: Int[Tensor, " n"]  # type: ignore[assignment]  # hides tuple.index, which has no use
     epoch: int = 0
     parts: tuple[Part, ...] = ()
 

@@ -96,7 +96,7 @@ def fit(
             watch(number, total, norm, model, micro[-1], loss)
             return total
 
-        value = optimizer.step(closure)  # optimizers that look twice call it twice
+        value: Any = optimizer.step(closure)  # type: ignore[arg-type]  # optimizers that look twice call it twice
         yield Step(number, value, norm, optimizer.param_groups[0]["lr"], images, micro[-1].epoch)
 
 

@@ -94,7 +94,7 @@ def explained(error: ValidationError, cls: type[BaseModel], name: str) -> Recipe
 
 
 def names(base: type[Ingredient]) -> list[str]:
-    """All kinds on the shelf of `base`, sorted: its files whose names have no leading underscore."""
+    """All kinds on the shelf of `base`, sorted: its files without a leading underscore."""
     package = importlib.import_module(base.__module__.removesuffix("._base"))
     return sorted(
         module.name.replace("_", "-")
@@ -111,7 +111,7 @@ def find(base: type[Base], kind: str, folder: Path | None = None) -> type[Base]:
     Raises RecipeError when there is no such thing.
     """
     if ":" in kind:
-        return _own(base, kind, folder)
+        return _own(kind, folder)
     shelf = base.__module__.removesuffix("._base")
     module = f"{shelf}.{kind.replace('-', '_')}"
     if kind.startswith("_") or not kind.replace("-", "_").isidentifier() or not _exists(module):
@@ -145,7 +145,7 @@ def _in_file(base: type[Base], module: str) -> type[Base] | None:
     return classes[0] if classes else None
 
 
-def _own(base: type[Base], kind: str, folder: Path | None) -> type[Base]:
+def _own(kind: str, folder: Path | None) -> type[Any]:
     place, _, attribute = kind.rpartition(":")
     try:
         module = (

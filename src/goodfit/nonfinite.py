@@ -49,13 +49,13 @@ def first_nonfinite(
 
 
 def _look(
-    name: str, outputs: list[str], gradients: list[str], layer: nn.Module, args: Any, output: Any
+    name: str, outputs: list[str], gradients: list[str], _: nn.Module, __: Any, output: Any
 ) -> None:
     if not isinstance(output, Tensor) or not output.is_floating_point():
         return
     if not bool(torch.isfinite(output).all()):
         outputs.append(name)
     if output.requires_grad:
-        output.register_hook(
+        output.register_hook(  # type: ignore[no-untyped-call]
             lambda g: None if bool(torch.isfinite(g).all()) else gradients.append(name)
         )

@@ -1,7 +1,69 @@
-"""Commands are added here by their owners."""
+"""compare and tune: many trainings, one answer."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+from goodfit.cli import options
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
+    app.command(
+        epilog="Example: goodfit compare small-fast --data cifar10/ --without pad-and-crop"
+    )(compare)
+
+
+def compare(
+    recipes: Annotated[
+        list[str], typer.Argument(help="The base recipe, and others to compare with it.")
+    ],
+    data: Annotated[str, typer.Option("--data", "-d", help="Data, as for train.")],
+    without: Annotated[list[str] | None, typer.Option(help="Leave an ingredient out.")] = None,
+    with_: Annotated[list[str] | None, typer.Option("--with", help="Add an ingredient.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="A field with values: optimizer.lr=0.1,0.2"),
+    ] = None,
+    base: Annotated[
+        list[str] | None, typer.Option("--base", help="Change a field of the base and of all arms.")
+    ] = None,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Leave out each ingredient in turn.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds of each arm.")] = 5,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Stop an arm once it is decided.")
+    ] = False,
+    delta: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Differences below this do not matter.")
+    ] = 0.005,
+    split: Annotated[str, typer.Option(help="val, or test for a final report.")] = "val",
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    folder: Annotated[Path | None, typer.Option(help="Where the study is kept.")] = None,
+    device: options.Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which ingredient earns its keep: paired seeds, intervals, cost, a verdict."""
+    from goodfit.compare.compare import compared
+    from goodfit.report.terminal import comparison_text
+
+    report = compared(
+        recipes,
+        data,
+        without=tuple(without or ()),
+        with_=tuple(with_ or ()),
+        changes=tuple(set_ or ()),
+        base_changes=tuple(base or ()),
+        leave_one_out=leave_one_out,
+        seeds=seeds,
+        until_decided=until_decided,
+        delta=delta,
+        split=split,
+        workers=workers,
+        folder=folder,
+        device=device,
+        say=lambda line: typer.echo(line, err=True),
+    )
+    print(report.model_dump_json(indent=2) if as_json else comparison_text(report))

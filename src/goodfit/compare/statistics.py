@@ -141,7 +141,7 @@ def spent(look: int, looks: int, alpha: float = 0.05) -> float:
 
 
 def seeds_for_power(effect: float, sd: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Seeds with which a true `effect` is found with probability `power`; sd: between paired seeds."""
+    """Seeds that find a true `effect` with probability `power`; sd: of paired differences."""
     if effect == 0:
         raise ValueError("no number of seeds finds a difference of zero")
     for seeds in range(2, 100_000):

@@ -33,14 +33,14 @@ def read(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     """
     table, where, folder = load(name)
     for change in changes:
-        _set(table, change)
+        set_field(table, change)
     return built(table, where, folder)
 
 
 def load(name: str | Path) -> tuple[Table, str, Path | None]:
     """The merged table of a recipe, its place for messages, and its folder for own files."""
     text, where, folder = _text(str(name))
-    table = _parsed(text, where)
+    table = parsed(text, where)
     parent = table.pop("extends", None)
     if parent is None:
         return table, where, folder
@@ -49,7 +49,7 @@ def load(name: str | Path) -> tuple[Table, str, Path | None]:
             "`extends` names one recipe", at=where, fix='write extends = "photos-scratch"'
         )
     text, above, _ = _text(parent, folder)
-    base = _parsed(text, above)
+    base = parsed(text, above)
     if "extends" in base:
         raise RecipeError(
             f"{parent} itself extends another recipe",
@@ -113,7 +113,7 @@ def _text(name: str, folder: Path | None = None) -> tuple[str, str, Path | None]
         ) from None
 
 
-def _parsed(text: str, where: str) -> Table:
+def parsed(text: str, where: str) -> Table:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -135,7 +135,7 @@ def _merged(base: Table, over: Table) -> Table:
     return result
 
 
-def _set(table: Table, change: str) -> None:
+def set_field(table: Table, change: str) -> None:
     """Apply `section.field=value`; in a list, a number or a kind: augment.cutout.size=0.2."""
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")

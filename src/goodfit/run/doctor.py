@@ -173,11 +173,11 @@ def _apply(table: dict[str, Any], finding: Finding) -> None:
 
 
 def audited(what: str, data: str | None, *, draws: int, seed: int) -> Audit:
-    """The audit of a recipe's net, a run's, or one's own (a function that gives model and images)."""
+    """The audit of a recipe's net, of a run's, or of one's own: a function (model, images)."""
     if ":" in what and not Path(what).exists():
         file, _, attribute = what.rpartition(":")
-        model, images = own_function(file, attribute, Ingredient)()[:2]
-        return audit(model, images, draws=draws, seed=seed)
+        own, images = own_function(file, attribute, Ingredient)()[:2]
+        return audit(own, images, draws=draws, seed=seed)
     if (Path(what) / "recipe.toml").is_file():
         run = Run(what)
         job = prepare(data if data is not None else run.recipe.data, run.recipe, dry=True)

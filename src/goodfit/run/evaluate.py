@@ -1,5 +1,6 @@
 """Testing a model: the validation split guides, the test split is touched once, at the end."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,12 +106,25 @@ def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> None:
         "validation": metrics["val"].model_dump(mode="json"),
         "train_seconds": round(seconds, 2),
         "steps": steps,
+        "peak_bytes": peak_bytes(job.world.device),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     if job.world.main:
         for name, rows in found.items():
             save_state(job.directory.path / f"{name}.pt", {"step": steps, **rows._asdict()})
         job.directory.write("result.json", result)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process has held: on the GPU where it trains there."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _which(recipe: Recipe) -> str:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 import goodfit
 
-
 _PATIENCE = 4.0  # seconds that may go into a round of measuring
 
 

@@ -42,7 +42,7 @@ def augment_picture(
         images=batch.images[:images], targets=batch.targets[:images], index=batch.index[:images]
     )
     seed = job.recipe.train.seed
-    contact_sheet(some, job.recipe.augment, out, seed=seed)  # type: ignore[arg-type]
+    contact_sheet(some, job.recipe.augment, out, seed=seed)
     return f"picture: {out}"
 
 
