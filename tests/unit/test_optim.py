@@ -107,6 +107,25 @@ def test_blocks_are_layers(build, layers, head):
     assert head_of(model) == head
 
 
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)
+
+
+class Wrapper(nn.Module):
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.before, self.net = nn.Identity(), net
+
+
+def test_wrappers_are_no_layers():
+    for model in (Plain(), Wrapper(Plain()), torch.compile(Wrapper(Plain()), backend="eager")):
+        layers = layers_of(model)
+        assert list(layers.values()) == [0, 0, 0, 0, 1, 1]
+        assert list(layers) == [name for name, _ in model.named_parameters()]
+
+
 def test_the_table_names_every_group(resnet):
     text = table(SGD(head_lr=2).groups(resnet))
     assert "all layers, norm" in text

@@ -22,10 +22,10 @@ from goodfit.init._weights import WeightInit
 
 class Kaiming(WeightInit):
     fan: Literal["in", "out"] = "in"
-    gain: Positive | Literal["auto"] = "auto"  # auto: by the activation that follows
+    gain: Positive | None = None  # None: by the activation that follows
     uniform: bool = False  # else normal
 
     def fill(self, weight: Tensor, layer: Weighted, gain: Callable[[], float]) -> None:
-        factor = gain() if self.gain == "auto" else self.gain
+        factor = gain() if self.gain is None else self.gain
         count = fans(layer)[0 if self.fan == "in" else 1]
         draw_with(weight, factor / count**0.5, uniform=self.uniform)

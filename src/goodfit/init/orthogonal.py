@@ -9,7 +9,6 @@ Source: Saxe et al. 2014, arXiv:1312.6120. Lecture: Weight Initialization.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from goodfit.init._weights import WeightInit
 
 
 class Orthogonal(WeightInit):
-    gain: Positive | Literal["auto"] = "auto"  # auto: by the activation that follows
+    gain: Positive | None = None  # None: by the activation that follows
 
     def fill(self, weight: Tensor, layer: Weighted, gain: Callable[[], float]) -> None:
-        draw_orthogonal(weight, layer, gain() if self.gain == "auto" else self.gain)
+        draw_orthogonal(weight, layer, gain() if self.gain is None else self.gain)

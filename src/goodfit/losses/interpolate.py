@@ -19,6 +19,7 @@ Source: Zhang et al. 2018, arXiv:1710.09412. Lecture: Regularization, Mixup.
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -202,7 +203,9 @@ def _vmapped(loss: AnyLoss, logits: Tensor, given: Tensor) -> Tensor:
     def one(row: Tensor, target: Tensor) -> Tensor:
         return loss(row[None], target[None]).mean()
 
-    return torch.func.vmap(one)(logits, given)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        return torch.func.vmap(one)(logits, given)
 
 
 def _loop(loss: AnyLoss, logits: Tensor, given: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ def named_owners(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Par
 
 def layers_of(model: nn.Module) -> dict[str, int]:
     """The layer of every parameter, by name: 0 next to the images, the last one the head."""
-    units = list(_units(model, ""))
+    place, inner = _unwrapped(model)
+    units = list(_units(inner, place))
     layer, of_unit = -1, {}
     for place, module in units:
         joins = _joins_the_one_before(module) and layer >= 0
@@ -91,6 +92,17 @@ def layers_of(model: nn.Module) -> dict[str, int]:
         place = max(owners, default=bare)[1]
         found[full] = of_unit.get(place, 0)
     return found
+
+
+def _unwrapped(model: nn.Module) -> tuple[str, nn.Module]:
+    """The net inside of wrappers (compiled, distributed, with preprocessing), and its place."""
+    place, inner = "", model
+    while not isinstance(inner, _CONTAINERS) and not list(inner.parameters(recurse=False)):
+        holding = [(n, m) for n, m in inner.named_children() if any(True for _ in m.parameters())]
+        if len(holding) != 1:
+            break
+        place, inner = f"{place}.{holding[0][0]}".removeprefix("."), holding[0][1]
+    return place, inner
 
 
 def _units(module: nn.Module, place: str) -> Iterator[tuple[str, nn.Module]]:
@@ -183,8 +195,12 @@ def head_of(model: nn.Module) -> str:
 
 def _spared_by(model: nn.Module) -> set[str]:
     """Names that the model itself excludes from weight decay, as timm's transformers do."""
-    said = getattr(model, "no_weight_decay", None)
-    return set(said()) if callable(said) else set()
+    spared = set()
+    for place, module in model.named_modules():
+        said = getattr(module, "no_weight_decay", None)
+        if callable(said):
+            spared |= {f"{place}.{name}".removeprefix(".") for name in said()}
+    return spared
 
 
 def table(groups: list[Group]) -> str:
