@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from goodfit.metrics import Metrics
+from goodfit.report.records import RunRow
+from goodfit.report.terminal import runs_text
 from goodfit.run.load import Run
 from goodfit.run.train import Progress as Happened
 
@@ -87,23 +89,22 @@ class Display:
         sys.stdout.flush()
 
 
-def show_metrics(found: Metrics) -> str:
-    """Metrics as a few lines."""
-    from goodfit.report.terminal import metrics_text
-
-    return metrics_text(found)
+def runs_table(runs: list[Run]) -> str:
+    """A table of runs, best first."""
+    return runs_text(_row(run) for run in runs)
 
 
-def show_runs(runs: list[Run]) -> str:
-    """A table of runs."""
-    lines = [f"{'accuracy':>9}  {'95% interval':<17}  {'seconds':>8}  run"]
-    for run in runs:
-        if not run.finished:
-            lines.append(f"{'-':>9}  {'not finished':<17}  {'-':>8}  {run.path}")
-            continue
-        found = run.result["metrics"]["accuracy"]
-        interval = f"{found['low']:.2%} to {found['high']:.2%}"
-        lines.append(
-            f"{run.accuracy:>9.2%}  {interval:<17}  {run.result['train_seconds']:>8.0f}  {run.path}"
-        )
-    return "\n".join(lines) + "\n"
+def _row(run: Run) -> RunRow:
+    recipe = run.recipe.model.name
+    if not run.finished:
+        return RunRow(name=str(run.path), state="interrupted", recipe=recipe)
+    result = run.result
+    return RunRow(
+        name=str(run.path),
+        state="finished",
+        split=result["split"],
+        images=result["metrics"]["images"],
+        accuracy=result["metrics"]["accuracy"],
+        seconds=result["train_seconds"],
+        recipe=recipe,
+    )

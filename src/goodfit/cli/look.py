@@ -111,10 +111,10 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """A table of runs, best first."""
-    from goodfit.cli.display import show_runs
+    from goodfit.cli.display import runs_table
     from goodfit.run.load import all_runs
 
-    print(show_runs(all_runs(folder)), end="")
+    print(runs_table(all_runs(folder)))
 
 
 def audit(

@@ -110,13 +110,13 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a run on its test split, or on other data; classes are matched by name."""
-    from goodfit.cli.display import show_metrics
+    from goodfit.report.terminal import metrics_text
     from goodfit.run.load import Run
 
     found = Run(run).evaluate(
         data, split=split, views=tuple(views or ()), samples=samples, weights=weights, device=device
     )
-    print(found.model_dump_json(indent=2) if as_json else show_metrics(found))
+    print(found.model_dump_json(indent=2) if as_json else metrics_text(found, split or ""))
 
 
 def predict(

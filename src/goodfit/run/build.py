@@ -78,8 +78,9 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     loss = recipe.loss
     if not isinstance(loss, Own):
         return loss
-    made: Any = loss.target
-    return made(**loss.settings) if inspect.isclass(made) else made  # type: ignore[no-any-return]
+    if inspect.isclass(loss.target):
+        return loss.target(**loss.settings)  # type: ignore[return-value]
+    return loss.target
 
 
 def build(

@@ -10,7 +10,7 @@ from goodfit.ingredient import names, page
 from goodfit.recipe.read import load, read, shipped
 from goodfit.recipe.recipe import BASES
 from goodfit.report.contact_sheet import contact_sheet
-from goodfit.report.svg import Series, line_chart
+from goodfit.report.svg import Series, line_chart, svg_file
 from goodfit.run.start import loader_of, open_data, prepare
 from goodfit.run.world import World
 
@@ -21,7 +21,7 @@ def schedule_picture(recipe: str, changes: tuple[str, ...], out: Path) -> str:
     places = [i / 200 for i in range(201)]
     values = [schedule(done) for done in places]
     curve = Series(f"{schedule.name}: factor on lr", "a", list(zip(places, values, strict=True)))
-    out.write_text(line_chart(schedule.name, [curve], x_label="part of the run"), "utf-8")
+    out.write_text(svg_file(line_chart(schedule.name, [curve], x_label="part of the run")), "utf-8")
     top = max(values)
     rows = [
         f"{done:4.0%}  {value:8.5f}  {'#' * round(50 * value / top)}"

@@ -88,7 +88,7 @@ def prepare(
         directory.write("recipe.toml", to_toml(recipe))
         directory.write("data.json", splits.summary())
         directory.write(
-            "machine.json", facts(world.device) | {"timed": timed, "processes": world.size}
+            "machine.json", facts(world.device) | {**_timed(timed), "processes": world.size}
         )
     return Job(recipe, splits, loader, testing, directory, world)
 
@@ -238,6 +238,10 @@ def described(splits: Splits) -> str:
         first = splits.skipped[0]
         lines.append(f"skipped {len(splits.skipped)} unreadable: {first.name} ({first.reason})")
     return "\n".join(lines)
+
+
+def _timed(timed: dict[str, float]) -> dict[str, str]:
+    return {f"step in {name}": f"{seconds * 1e3:.0f} ms" for name, seconds in timed.items()}
 
 
 def _best(timed: dict[str, float]) -> str:
