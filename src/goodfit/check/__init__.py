@@ -2,5 +2,6 @@
 
 from goodfit.check.check import check, check_file, explain, rule_names
 from goodfit.check.finding import Finding, Report
+from goodfit.check.watch import Watcher
 
-__all__ = ["Finding", "Report", "check", "check_file", "explain", "rule_names"]
+__all__ = ["Finding", "Report", "Watcher", "check", "check_file", "explain", "rule_names"]

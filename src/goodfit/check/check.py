@@ -114,7 +114,7 @@ def judged(
 
 def needed(rules: Sequence[Rule]) -> set[type]:
     """The records that these rules want."""
-    return {kind for rule in rules for kind in rule.needs}
+    return {kind for rule in rules for kind in (*rule.needs, *rule.also)}
 
 
 def rule_names() -> list[str]:

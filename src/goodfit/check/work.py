@@ -19,13 +19,13 @@ class Work:
 
     program: Program
     seconds: float = 20.0
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.thread_time)
     step_seconds: float = 0.1
     after: Clone | None = None
 
     def left(self) -> float:
         """Seconds that probes may still take."""
-        return self.seconds - (time.monotonic() - self.started)
+        return self.seconds - (time.thread_time() - self.started)
 
     def batch(self, number: int = 0) -> tuple[Any, Any]:
         """A train batch, whole."""

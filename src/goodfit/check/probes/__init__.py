@@ -33,6 +33,7 @@ RUNNING: tuple[tuple[type, Callable[[Work], Any]], ...] = (
     (Overfit, overfit),
 )
 NEEDS: dict[type, set[type]] = {
+    Learnable: {Samples},
     Flow: {Training},
     Gradients: {Training},
 }  # they look at the trained clone

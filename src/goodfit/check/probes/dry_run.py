@@ -57,14 +57,14 @@ def dry_run(work: Work) -> DryRun:
         stage = "backward"
         loss.backward()  # type: ignore[no-untyped-call]
         stage = "step"
-        start = time.monotonic()
+        start = time.thread_time()
         if clone.optimizer is not None:
             from goodfit.check.probes.training import step
 
             step(clone, clone.optimizer, x, y)
         else:
             clone.loss(clone.forward(x), y).backward()  # type: ignore[no-untyped-call]
-        work.step_seconds = time.monotonic() - start
+        work.step_seconds = time.thread_time() - start
         stage = "eval"
         clone.model.eval()
         with torch.no_grad():

@@ -16,7 +16,7 @@ from goodfit.check.probes.trace import (
     trace,
 )
 from goodfit.check.program import Clone, reseed
-from goodfit.check.work import Work
+from goodfit.check.work import Work, accuracy
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Flow:
 
 def flow(work: Work) -> Flow:
     """Trace the untouched clone and the trained one."""
-    x, _ = work.small(64)
+    x, y = work.small(64)
     clone = work.program.clone()
     start, layers, scores = _traced(work, clone, x)
     after: Trace | None = None
@@ -75,8 +75,20 @@ def flow(work: Work) -> Flow:
         except Exception:
             after = None
     return Flow(
-        start, layers, after, layers_after, scores, scores_after, looks_trained(clone.model)
+        start,
+        layers,
+        after,
+        layers_after,
+        scores,
+        scores_after,
+        looks_trained(clone.model) or knows(scores, y),
     )
+
+
+def knows(scores: Tensor, y: object) -> bool:
+    """Whether the untouched model is right far more often than chance."""
+    right = accuracy(scores, y.cpu() if isinstance(y, Tensor) else y)
+    return scores.ndim == 2 and right > max(0.5, 3 / scores.shape[1])
 
 
 def _traced(work: Work, clone: Clone, x: object) -> tuple[Trace, tuple[Layer, ...], Tensor]:
@@ -160,11 +172,21 @@ def looks_trained(model: nn.Module) -> bool:
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor) and weight.ndim > 1:
             sizes += weight.numel()
-            trained += weight.numel() * (not looks_drawn(weight))
+            trained += weight.numel() * (not shape_of_a_draw(weight))
         counted = getattr(module, "num_batches_tracked", None)
         if counted is not None and int(counted) > 20:
             return True
     return sizes > 0 and trained > 0.7 * sizes
+
+
+def shape_of_a_draw(weight: Tensor) -> bool:
+    """Whether the values are distributed as a normal or uniform draw of any size."""
+    w = weight.detach().float().flatten()
+    std = float(w.std()) if len(w) > 63 else 0.0
+    if std < 1e-12:
+        return True
+    kurtosis = float(((w - w.mean()) / std).pow(4).mean())
+    return 1.7 - 8 / len(w) ** 0.5 < kurtosis < 3.15 + 6 * (24 / len(w)) ** 0.5  # type: ignore[no-any-return]
 
 
 def looks_drawn(weight: Tensor) -> bool:

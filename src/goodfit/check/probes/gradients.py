@@ -61,6 +61,7 @@ def grads(work: Work, clone: Clone, batches: int = 3, perturb: float = 0.0) -> d
     reseed(work.program.seed + 3)
     clone.model.train()
     params = [(n, p) for n, p in clone.model.named_parameters() if p.requires_grad]
+    equal = {name: p.ndim > 1 and rows_equal(p.detach()) for name, p in params}
     if perturb:
         with torch.no_grad():
             for _, p in params:
@@ -99,7 +100,7 @@ def grads(work: Work, clone: Clone, batches: int = 3, perturb: float = 0.0) -> d
             missing[name],
             finite[name],
             rows_equal(sums[name]) if p.ndim > 1 else False,
-            rows_equal(p.detach()) if p.ndim > 1 else False,
+            equal[name],
         )
         for name, p in params
     }

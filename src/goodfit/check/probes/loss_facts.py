@@ -172,13 +172,14 @@ def _bounds(
 ) -> dict[str, object]:
     """The range of the scores when the last weights are scaled up, and the best loss inside it."""
     from goodfit.check.probes.flow import heads_of
-    from goodfit.check.probes.trace import trace
+    from goodfit.check.probes.trace import layer_name, trace
 
     clone = work.program.clone()
     clone.model.train()
     seen = trace(clone.model, x[:16], clone.pick)
     params = dict(clone.model.named_parameters())
-    heads = {name for index in heads_of(seen) for name in seen.nodes[index].params}
+    owners = {layer_name(seen.nodes[index]) for index in heads_of(seen)}
+    heads = {n for n in params if n.rpartition(".")[0] in owners}
     low, high = [], []
     with torch.no_grad():
         for name in heads & params.keys():
@@ -196,7 +197,7 @@ def _bounds(
         "low": low[1] if bounded_low else -math.inf,
         "high": high[1] if bounded_high else math.inf,
     }
-    if bounded_high and bounded_low and scores.shape[1] > 1:
+    if bounded_high and bounded_low and scores.shape[1] > 1 and high[1] - low[1] > 1e-6:
         z = torch.full_like(scores, low[1])
         z.scatter_(1, classes.clamp(0, scores.shape[1] - 1)[:, None], high[1])
         facts["best"] = float(loss(z))  # type: ignore[operator]

@@ -76,6 +76,8 @@ class Training:
     )  # parameter: rms of update over rms of weight
     peak: float = 0.0  # of the learning rate
     warms_up: bool = False
+    planned: int | None = None  # steps of the whole run
+    mean_factor: float = 1.0  # of the schedule over the run, relative to its peak
 
     @property
     def learns(self) -> bool:
@@ -109,20 +111,23 @@ def training(work: Work) -> Training:
             updates[name] = float(moved / size.clamp_min(1e-12))
     others: list[Run] = []
     reference = None
-    if not own.learns or own.progress < 0.1:
-        for factor in (0.1, 10.0, 0.01, 100.0, 1000.0) if own_optimizer else ():
-            if work.left() < 4:
+    if not own.learns and own_optimizer and not own.broke:
+        for factor in factors(own, updates):
+            if work.left() < 3:
                 break
             fresh = program.clone()
             run = train(work, fresh, steps, factor)
             others.append(run)
-            if run.learns and not own.finite:
-                work.after = fresh
-        if own_optimizer and work.left() > 2:
+            if run.learns:
+                if not own.finite or own.progress < 0:
+                    work.after = fresh
+                if run.progress > 0.15:
+                    break
+        if work.left() > 2 and math.isfinite(own.start) and not any(r.learns for r in others):
             fresh = program.clone()
             reference = train(work, fresh, steps, None)
-            if reference.learns and not any(r.learns for r in others):
-                work.after = fresh if not own.finite else work.after
+            if reference.learns and not own.finite:
+                work.after = fresh
     x, y = probe_batch(work)
     peak = (
         max((peak_lr(group) for group in program.optimizer.param_groups), default=0.0)
@@ -137,7 +142,23 @@ def training(work: Work) -> Training:
         updates,
         peak,
         warms_up(work),
+        program.steps,
+        mean_factor(work),
     )
+
+
+def factors(own: Run, updates: dict[str, float]) -> list[float]:
+    """Multiples of the learning rate worth trying, the likelier ones first."""
+    if not math.isfinite(own.start):
+        return [0.1]  # already the untouched program's loss is not finite
+    slower = [0.1, 0.01, 0.001] if not own.finite or own.progress < 0.03 else []
+    sizes = sorted(updates.values())
+    moved = sizes[len(sizes) // 2] / max(1, len(own.losses)) if sizes else 1.0
+    if not own.finite or not moved < 3e-3:
+        return slower
+    scale = 10.0 ** max(1, min(6, round(math.log10(1e-3 / max(moved, 1e-10)))))
+    faster = [f for f in (scale, scale * 10, scale / 10) if f >= 10]
+    return faster + slower if moved < 1e-4 else slower + faster
 
 
 def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
@@ -157,7 +178,7 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
     start, accuracy_start = measured(clone, x, y)
     losses, accuracies, predicted = [], [], []
     broke = ""
-    stop = time.monotonic() + 8.0
+    stop = time.thread_time() + 8.0
     clone.model.train()
     try:
         for number in range(steps):
@@ -167,7 +188,7 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
             losses.append(value)
             accuracies.append(right)
             predicted.append(promise)
-            if not math.isfinite(value) or time.monotonic() > stop:
+            if not math.isfinite(value) or time.thread_time() > stop:
                 break
     except Exception as error:
         broke = f"{type(error).__name__}: {error}"[:200]
@@ -261,6 +282,17 @@ def _schedule_peak(work: Work) -> float:
         return 1.0
     try:
         return max(float(schedule(i / 50)) for i in range(50)) or 1.0
+    except Exception:
+        return 1.0
+
+
+def mean_factor(work: Work) -> float:
+    """The mean factor of a schedule of progress over its peak; 1 for any other."""
+    schedule = work.program.schedule
+    if schedule is None or hasattr(schedule, "optimizer") or not callable(schedule):
+        return 1.0
+    try:
+        return sum(float(schedule(i / 100)) for i in range(100)) / 100 / _schedule_peak(work)
     except Exception:
         return 1.0
 

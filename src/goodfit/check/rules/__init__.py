@@ -12,12 +12,14 @@ class Rule(Ingredient):
     """Base of all rules. The file's name is the rule's; its docstring is the rule's page.
 
     needs: the records without which the rule cannot judge.
+    also: records that it uses when they are there.
     severity: what a finding of this rule is, unless the rule says otherwise.
     """
 
     noun: ClassVar[str] = "rule"
     severity: ClassVar[Severity] = "warning"
     needs: ClassVar[tuple[type, ...]] = ()
+    also: ClassVar[tuple[type, ...]] = ()
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         raise NotImplementedError

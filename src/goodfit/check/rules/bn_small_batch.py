@@ -29,13 +29,16 @@ from goodfit.ingredient import Positive
 
 class BnSmallBatch(Rule):
     needs: ClassVar[tuple[type, ...]] = (DryRun,)
+    also: ClassVar[tuple[type, ...]] = (Flow, Samples)
     least: Positive = 8.0  # independent values per statistic
     error_below: Positive = 3.0
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         dry, flow, data = seen[DryRun], seen.get(Flow), seen.get(Samples)
-        fix = "use batches of 32 or more (drop_last=True drops a rest of 1), or GroupNorm "
-        "instead of batch norm"
+        fix = (
+            "use batches of 32 or more (drop_last=True drops a rest of 1), or GroupNorm "
+            "instead of batch norm"
+        )
         if "more than 1 value per channel" in dry.error:
             yield self.finding(dry.where, severity="error", error=dry.error, fix=fix)
             return

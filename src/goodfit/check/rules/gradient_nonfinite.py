@@ -27,11 +27,14 @@ from goodfit.check.seen import Seen
 class GradientNonfinite(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (DryRun, Gradients)
+    also: ClassVar[tuple[type, ...]] = (Training,)
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         dry, grads, training = seen[DryRun], seen[Gradients], seen.get(Training)
-        fix = "guard it: log(x.clamp_min(1e-8)), sqrt(x + 1e-8), x / (y + 1e-8), or take the "
-        "loss on logits"
+        fix = (
+            "guard it: log(x.clamp_min(1e-8)), sqrt(x + 1e-8), x / (y + 1e-8), or take the "
+            "loss on logits"
+        )
         bad = [g for g in grads.start.values() if not g.finite]
         if dry.nonfinite:
             yield self.finding(

@@ -27,6 +27,7 @@ from goodfit.ingredient import Positive
 
 class InitialLossOff(Rule):
     needs: ClassVar[tuple[type, ...]] = (LossFacts,)
+    also: ClassVar[tuple[type, ...]] = (Flow,)
     most: Positive = 3.0  # times the loss of equal scores
     mention: Positive = 1.7
 

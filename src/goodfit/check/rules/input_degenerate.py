@@ -39,8 +39,10 @@ class InputDegenerate(Rule):
 
     def of(self, name: str, side: Side) -> Iterator[Finding]:
         x = side.x
-        fix = "look at the inputs as the model gets them and mend the decoding or transform "
-        "that flattens them"
+        fix = (
+            "look at the inputs as the model gets them and mend the decoding or transform "
+            "that flattens them"
+        )
         between, size = float(x.var(0).mean().sqrt()), float(x.square().mean().sqrt())
         if between <= 1e-12 or between < self.spread * size:
             yield self.finding(

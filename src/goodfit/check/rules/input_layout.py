@@ -45,8 +45,10 @@ class InputLayout(Rule):
             return
         x = x[:256]
         c, h, w = x.shape[1:]
-        fix = "turn (n, h, w, c) into (n, c, h, w) with permute(0, 3, 1, 2); reshape does not "
-        "move axes"
+        fix = (
+            "turn (n, h, w, c) into (n, c, h, w) with permute(0, 3, 1, 2); reshape does not "
+            "move axes"
+        )
         if w in (1, 3, 4) and h > 8 and c > 8:
             yield self.finding(
                 "the inputs",

@@ -27,12 +27,15 @@ from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Positive
 
-FIX = "normalize: (x - mean) / std with the train set's mean and std per channel, for train "
-"and val alike"
+FIX = (
+    "normalize: (x - mean) / std with the train set's mean and std per channel, for train "
+    "and val alike"
+)
 
 
 class InputScale(Rule):
     needs: ClassVar[tuple[type, ...]] = (Samples,)
+    also: ClassVar[tuple[type, ...]] = (Flow, Training)
     most: Positive = 12.0  # root mean square that the first layer may receive
     least: Positive = 0.02
     offset: Positive = 12.0  # mean over standard deviation
@@ -49,8 +52,10 @@ class InputScale(Rule):
         own_norm = first is not None and abs(received - rms) > 0.2 * rms and 0.05 < received < 8
         if own_norm or std == 0:
             return
-        said = f"mean {mean:.3g}, standard deviation {std:.3g}, range {float(x.min()):.3g} to "
-        f"{float(x.max()):.3g}"
+        said = (
+            f"mean {mean:.3g}, standard deviation {std:.3g}, range {float(x.min()):.3g} to "
+            f"{float(x.max()):.3g}"
+        )
         harmless = first is not None and first.normed
         learns = training is not None and training.own.learns and training.own.progress > 0.5
         severity: Severity = "advice" if harmless else "warning"

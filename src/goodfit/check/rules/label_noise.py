@@ -28,17 +28,19 @@ from goodfit.ingredient import Fraction
 
 class LabelNoise(Rule):
     needs: ClassVar[tuple[type, ...]] = (Learnable,)
-    most: Fraction = 0.1  # lower bound of the share of labels that firm neighbourhoods outvote
+    most: Fraction = 0.2  # lower bound of the share of labels that firm neighbourhoods outvote
     gap: Fraction = 0.15  # accuracy on val above that on held-out train
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         found = seen[Learnable]
-        fix = "correct the labels that a cross-validated model confidently contradicts; until "
-        "then use label smoothing 0.1"
+        fix = (
+            "correct the labels that a cross-validated model confidently contradicts; until "
+            "then use label smoothing 0.1"
+        )
         if found.agreed >= 100 and found.agreed > 0.3 * found.tested:
             wrong = round(found.agreement * found.agreed)
             low = float(binomtest(wrong, found.agreed).proportion_ci(0.999, "exact").low)
-            if low > self.most and found.train > 2 * found.chance:
+            if low > self.most and found.train > 1.6 * found.chance:
                 yield self.finding(
                     "train targets",
                     outvoted=f"{found.agreement:.0%} of {found.agreed} labels in firm "

@@ -32,6 +32,7 @@ from goodfit.ingredient import Count, Fraction
 class LabelsUninformative(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (Samples, Learnable)
+    also: ClassVar[tuple[type, ...]] = (LossFacts,)
     least: Count = 250  # samples tested, below which a weak signal could hide
     chance_level: Fraction = 0.02
 

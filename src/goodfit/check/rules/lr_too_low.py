@@ -30,8 +30,10 @@ from goodfit.ingredient import Count, Fraction
 
 class LrTooLow(Rule):
     needs: ClassVar[tuple[type, ...]] = (Training, LossFacts)
+    also: ClassVar[tuple[type, ...]] = (Flow, Wiring)
     steps: Count = 400  # updates of a run whose length is not known
     enough: Fraction = 0.1  # of the loss, that the gradients must promise over the run
+    decayed: Fraction = 0.04  # mean of the schedule over its peak
     better: Fraction = 0.1  # progress that a faster run must make
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
@@ -42,6 +44,14 @@ class LrTooLow(Rule):
             seen.get(Wiring),
         )
         own = found.own
+        if found.mean_factor < self.decayed:
+            yield self.finding(
+                "the schedule",
+                mean_factor=f"{found.mean_factor:.2%} of the peak over the run: it decays at once",
+                fix="let the schedule span the whole run: cosine from 1 to 0 over all steps",
+                patch={"schedule.kind": "cosine"},
+            )
+            return
         if (
             own.factor is None
             or own.broke
@@ -73,7 +83,8 @@ class LrTooLow(Rule):
         ]
         if not good or not own.losses:
             return
-        promise = sum(own.predicted) / len(own.predicted) * self.steps if own.predicted else 0.0
+        steps = found.planned or self.steps
+        promise = sum(own.predicted) / len(own.predicted) * steps if own.predicted else 0.0
         level = abs(own.start) or 1.0
         if promise > self.enough * level and own.progress > 0.003:
             return
@@ -82,7 +93,7 @@ class LrTooLow(Rule):
             "the optimizer",
             loss=shown(own) + f" at {found.peak:.3g}",
             faster=shown(good[0]) + f" at {lr:.3g}",
-            promise=f"{max(promise, 0) / level:.1%} of the loss over {self.steps} steps",
+            promise=f"{max(promise, 0) / level:.1%} of the loss over {steps} steps",
             fix=f"set the learning rate to {lr:.3g}",
             patch={"optimizer.lr": float(f"{lr:.3g}")},
         )

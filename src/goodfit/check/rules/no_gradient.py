@@ -34,6 +34,7 @@ CUT = (
 class NoGradient(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (DryRun, Wiring)
+    also: ClassVar[tuple[type, ...]] = (Gradients, Flow)
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         dry = seen[DryRun]

@@ -55,7 +55,7 @@ def pairs(seen: Trace) -> Iterator[tuple[Node, Node]]:
 
 
 def projects(seen: Trace, node: Node) -> bool:
-    """Whether this is the linear projection that ends an inverted bottleneck or separable kernel."""
+    """Whether this is the linear projection after an inverted bottleneck or separable kernel."""
     weight = node.options.get("weight", ())
     if len(weight) < 3 or prod(weight[2:]) > 1:
         return False

@@ -28,6 +28,7 @@ from goodfit.ingredient import Positive
 
 class OptimizerHyperparameters(Rule):
     needs: ClassVar[tuple[type, ...]] = (Wiring,)
+    also: ClassVar[tuple[type, ...]] = (Gradients, Training)
     horizon: Positive = 60.0  # steps 1 / (1 - momentum) that a momentum may remember
     swamped: Positive = 10.0  # eps over the median gradient
 

@@ -41,6 +41,7 @@ def last_activation(seen: Trace) -> Node | None:
 class OutputActivation(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (LossFacts,)
+    also: ClassVar[tuple[type, ...]] = (Flow, DryRun)
     floor: Fraction = 0.25  # of the loss of equal scores, that the best attainable scores may keep
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ from goodfit.ingredient import Count
 
 class OutputWidth(Rule):
     needs: ClassVar[tuple[type, ...]] = (Samples, DryRun)
+    also: ClassVar[tuple[type, ...]] = (Flow,)
     per_class: Count = 8  # samples looked at, per output, before a class can be called missing
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:

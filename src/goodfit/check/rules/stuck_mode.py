@@ -26,6 +26,7 @@ from goodfit.check.seen import Seen
 class StuckMode(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (Wiring,)
+    also: ClassVar[tuple[type, ...]] = (Norms,)
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         wiring, norms = seen[Wiring], seen.get(Norms)

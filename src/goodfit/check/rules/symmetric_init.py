@@ -39,11 +39,7 @@ class SymmetricInit(Rule):
             constant = grad.weight > 0
             if owner in heads and not (constant and grad.rows_equal):
                 continue
-            still = (
-                after is not None
-                and (after.rows_equal or after.zero)
-                and (grad.rows_equal or grad.zero)
-            )
+            still = after is not None and after.weight_rows_equal and (grad.rows_equal or grad.zero)
             if constant or still:
                 yield self.finding(
                     owner or name,

@@ -30,6 +30,7 @@ DECOUPLED = ("AdamW", "NAdamW", "Lion", "Lamb", "LARS")
 
 class WeightDecayScale(Rule):
     needs: ClassVar[tuple[type, ...]] = (Wiring, Gradients)
+    also: ClassVar[tuple[type, ...]] = (Training,)
     shrink: Positive = 2e-3  # share of the weights that one step may remove
     ratio: Positive = 2.0  # penalty gradient over data gradient
     error_above: Positive = 20.0
