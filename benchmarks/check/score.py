@@ -100,6 +100,7 @@ def main() -> None:
     ask.add_argument("--rows", type=Path, required=True, help="the file of rows; grows")
     ask.add_argument("--doctors", default=",".join(DOCTORS))
     ask.add_argument("--only", default="", help="a regular expression on the names")
+    ask.add_argument("--no-twins", action="store_true", help="leave the healthy twins out")
     ask.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = ask.parse_args()
     torch.set_num_threads(args.threads)
@@ -113,7 +114,7 @@ def main() -> None:
     with args.rows.open("a") as file:
         for program in programs(args.half, args.only):
             for doctor in args.doctors.split(","):
-                for twin in (False,) if program.healthy else (False, True):
+                for twin in (False,) if program.healthy or args.no_twins else (False, True):
                     if (program.name, twin, doctor) in done:
                         continue
                     rows.append(examined(program, twin, doctor))

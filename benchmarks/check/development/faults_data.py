@@ -189,7 +189,7 @@ def batches_by_class(sick: bool, seed: int) -> Pieces:
     return assemble(model, data, sgd(model), train=batches)
 
 
-@faulty("augmentation-label-mismatch", "label-noise", net="resnet")
+@faulty("augmentation-label-mismatch", "label-noise", "labels-uninformative", net="resnet")
 def blended_images_with_one_label(sick: bool, seed: int) -> Pieces:
     """Images are blended with a partner, but the label is the fainter one's."""
 
