@@ -100,53 +100,49 @@ def boxed(images: Images, box: Box, border: Border) -> Images:
 
 
 def _shifted(images: Images, box: Box, border: Border) -> Images:
-    n, c = images.shape[:2]
+    n, c, h = images.shape[:3]
     rows, columns = box.size
-    known = padded(images, box.reach, border)
+    _refuse_too_far(images, box.reach, border)
+    known = _wider(images, box.reach, border)
     high, wide = known.shape[-2:]
-    start = box.left + box.reach[1]
-    image = torch.arange(n, device=images.device)
-    if box.mirrored is not None:  # mirrored windows are windows of the mirrored images
-        known = torch.cat([known, known.flip(-1)])
-        start = torch.where(box.mirrored, wide - columns - start, start)
-        image = torch.where(box.mirrored, image + n, image)
-    row = (box.top + box.reach[0])[:, None] + torch.arange(rows, device=images.device)
-    first = (image * (c * high))[:, None] + row  # (n, rows): row of channel 0 in the stack
-    channel = torch.arange(0, c * high, high, device=images.device)
-    index = (first[:, None] + channel[:, None]) * wide + start[:, None, None]
-    known = known.contiguous()
-    windows = known.as_strided((known.numel() - columns + 1, columns), (1, 1))
-    return windows.index_select(0, index.view(-1)).view(n, c, rows, columns)
-
-
-def padded(images: Images, reach: tuple[int, int], border: Border) -> Images:
-    """The images with `reach` more rows and columns on every side."""
-    down, right = reach
-    if not (down or right):
-        return images
-    h, w = images.shape[-2:]
+    row = box.top[:, None] + torch.arange(rows, device=images.device)
     if border == "zeros":
-        return F.pad(images, (right, right, down, down))
-    if border == "reflect" and (down >= h or right >= w):
+        row = row + box.reach[0]
+    elif box.reach[0]:
+        row = row.clamp(0, h - 1) if border == "edge" else (h - 1) - (h - 1 - row.abs()).abs()
+    channel = torch.arange(0, n * c * high, high, device=images.device).view(n, c, 1)
+    start = (box.left + box.reach[1])[:, None, None]
+    index = (channel + row[:, None]) * wide + start  # (n, c, rows): where each row begins
+    windows = known.as_strided((known.numel() - columns + 1, columns), (1, 1))
+    result = windows.index_select(0, index.view(-1)).view(n, c, rows, columns)
+    return result if box.mirrored is None else by_sample(box.mirrored, result.flip(-1), result)
+
+
+def _wider(images: Images, reach: tuple[int, int], border: Border) -> Images:
+    """The images, contiguous, with more columns on both sides; with more rows, too, if zeros."""
+    down, right = reach
+    if border == "zeros" and (down or right):
+        return F.pad(images, (right, right, down, down)).contiguous()
+    if not right:
+        return images.contiguous()
+    w = images.shape[-1]
+    if border == "edge":
+        before, after = images[..., :1], images[..., w - 1 :]
+        sides = (before.expand(*before.shape[:3], right), after.expand(*after.shape[:3], right))
+    else:
+        sides = images[..., 1 : right + 1].flip(-1), images[..., w - right - 1 : w - 1].flip(-1)
+    return torch.cat([sides[0], images, sides[1]], dim=-1).contiguous()
+
+
+def _refuse_too_far(images: Images, reach: tuple[int, int], border: Border) -> None:
+    h, w = images.shape[-2:]
+    if border == "reflect" and (reach[0] >= h or reach[1] >= w):
         raise RecipeError(
             "a reflecting border must be narrower than the image",
-            border=f"{down} rows, {right} columns",
+            border=f"{reach[0]} rows, {reach[1]} columns",
             image=f"{h} x {w} pixels",
             fix="reach less far, or write border = 'zeros' or 'edge'",
         )
-    for dim, r in ((-1, right), (-2, down)):
-        if r:
-            side = images.shape[dim]
-            if border == "reflect":
-                before = images.narrow(dim, 1, r).flip(dim)
-                after = images.narrow(dim, side - r - 1, r).flip(dim)
-            else:
-                shape = [*images.shape]
-                shape[dim] = r
-                before = images.narrow(dim, 0, 1).expand(shape)
-                after = images.narrow(dim, side - 1, 1).expand(shape)
-            images = torch.cat([before, images, after], dim)
-    return images
 
 
 def _scaled(images: Images, box: Box) -> Images:

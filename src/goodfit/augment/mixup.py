@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from goodfit.augment._mixing import Mixing
-from goodfit.batch import Batch, as_float, per_image
+from goodfit.batch import Batch, per_image
 from goodfit.rand import Rng
 
 
@@ -34,6 +34,10 @@ class Mixup(Mixing):
         return z._replace(weight=torch.where(applied, z.weight, 1.0))
 
     def given(self, batch: Batch, z: Mix) -> Batch:
-        other, own = as_float(batch.images.index_select(0, z.partner)), as_float(batch.images)
-        images = other.lerp(own, per_image(z.weight, own).to(own.dtype))
+        other, own = batch.images.index_select(0, z.partner), batch.images
+        weight = per_image(z.weight, own)
+        if own.is_floating_point():
+            images = other.lerp_(own, weight.to(own.dtype))
+        else:
+            images = other.float().lerp_(own.float(), weight).mul_(1 / 255)
         return batch.mixed(images, z.weight, z.partner)
