@@ -75,7 +75,8 @@ def prepare(
         recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
     recipe = _fitting(recipe.replaced(data=opened), splits, world, say)
     loader = loader_of(recipe, splits, world)
-    recipe, timed = resolved(recipe, splits, loader, world)
+    everything = loader if world.size == 1 else loader_of(recipe, splits, world, alone=True)
+    recipe, timed = resolved(recipe, splits, everything, world)
     if timed:
         say(f"steps take {_best(timed)}")
     testing = testing_loaders(splits, recipe, loader, world)
@@ -176,8 +177,11 @@ def resume(
     return start(job, show=show, say=say, resuming=has_state)
 
 
-def loader_of(recipe: Recipe, splits: Splits, world: World) -> Loader:
-    """The loader of the training split, as a resolved recipe describes it."""
+def loader_of(recipe: Recipe, splits: Splits, world: World, *, alone: bool = False) -> Loader:
+    """The loader of the training split, as a resolved recipe describes it.
+
+    alone: with all of each batch, not this process's part of it.
+    """
     train = recipe.train
     assert isinstance(train.batch_size, int)
     return Loader(
@@ -190,8 +194,8 @@ def loader_of(recipe: Recipe, splits: Splits, world: World) -> Loader:
         workers=train.workers,
         channels=splits.channels,
         boxes=boxes_of(recipe, splits),
-        rank=world.rank,
-        world=world.size,
+        rank=0 if alone else world.rank,
+        world=1 if alone else world.size,
     )
 
 
