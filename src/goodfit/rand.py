@@ -18,6 +18,7 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 True
 """
 
+from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
 from hashlib import blake2b
@@ -75,8 +76,10 @@ def _constants(key: tuple[int, int]) -> np.ndarray:
     return np.array([*laid, (_M0, _M1), (_M1, _M0)], np.uint64)
 
 
-def _philox_cpu(even: np.ndarray, odd: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+def _philox_cpu(even: np.ndarray, odd: np.ndarray, *keys: tuple[int, int]) -> np.ndarray:
     """The same in numpy, on words 0 and 2 and words 1 and 3 of the counters, each (2, m) uint64.
+
+    Each of several keys is used for its part of the counters; the parts are equally long.
 
     Batches are small, so what counts is the number of calls and that arrays are contiguous: both
     multiplications of a round are one operation, the two halves change places in every round
@@ -84,7 +87,8 @@ def _philox_cpu(even: np.ndarray, odd: np.ndarray, key: tuple[int, int]) -> np.n
     that its other order is a slice.
     """
     m = even.shape[1]
-    constants = np.repeat(_constants(key), m, axis=1)
+    of_keys = np.stack([_constants(key) for key in keys], axis=2)  # (12, 2, keys)
+    constants = np.repeat(of_keys.reshape(len(of_keys), -1), m // max(1, len(keys)), axis=1)
     kept = np.concatenate([odd.ravel(), odd[0]])
     this, crossed, start, end = kept[: 2 * m], kept[m:], kept[:m], kept[2 * m :]
     even = even.ravel()
@@ -143,12 +147,7 @@ class Rng:
         n, device, first = len(self.index), self.index.device, self._block
         self._block += blocks
         if device.type == "cpu":
-            index = self.index.numpy().astype(np.uint64)
-            even, odd = np.empty((2, 2, blocks, n), np.uint64)
-            np.bitwise_and(index, _LOW, out=even[0])
-            odd[0] = self.epoch & _LOW
-            even[1] = np.arange(first, self._block)[:, None]
-            np.right_shift(index, 32, out=odd[1])
+            even, odd = _counters(self, np.arange(first, self._block))
             drawn = _philox_cpu(even.reshape(2, -1), odd.reshape(2, -1), self._key).view(np.int64)
             return drawn if blocks == 1 else _by_block(drawn.reshape(4, blocks, n))
         block = torch.arange(first, self._block, device=device)
@@ -226,6 +225,30 @@ class Rng:
         partner = torch.empty_like(order)
         partner[order] = order.roll(-1)
         return partner
+
+
+def rngs(seed: int, names: Sequence[str], batch: Indexed) -> list[Rng]:
+    """One Rng for each name, as Rng would make them, with their first draws made all at once."""
+    made = [Rng(seed, name, batch) for name in names]
+    if batch.index.device.type == "cpu" and len(made) > 1:
+        even, odd = _counters(made[0], np.zeros(len(made)))
+        keys = [rng._key for rng in made]
+        drawn = _philox_cpu(even.reshape(2, -1), odd.reshape(2, -1), *keys).view(np.int64)
+        for rng, words in zip(made, np.split(drawn, len(made), axis=1), strict=True):
+            rng._spare, rng._block = words, 1
+    return made
+
+
+def _counters(rng: Rng, blocks: np.ndarray) -> np.ndarray:
+    """Philox's counters of the samples, for each of the blocks: (even or odd, 2, blocks, n)."""
+    index = rng.index.numpy().astype(np.uint64)
+    counters = np.empty((2, 2, len(blocks), len(index)), np.uint64)
+    even, odd = counters
+    np.bitwise_and(index, _LOW, out=even[0])
+    odd[0] = rng.epoch & _LOW
+    even[1] = blocks[:, None]
+    np.right_shift(index, 32, out=odd[1])
+    return counters
 
 
 def _tensor(values: Any) -> Tensor:

@@ -80,6 +80,13 @@ def test_a_sample_draws_the_same_in_any_batch_and_order():
         assert torch.equal(a[some], b)
 
 
+def test_many_at_once_are_those_one_by_one():
+    batch = batch_of([3, 2**40, 8], epoch=4)
+    for name, rng in zip("abc", rand.rngs(7, "abc", batch), strict=True):
+        for together, alone in zip(all_draws(rng), all_draws(Rng(7, name, batch)), strict=True):
+            assert torch.equal(together, alone)
+
+
 def test_successive_draws_differ_and_a_new_rng_starts_again():
     rng = Rng(0, "a", batch_of([1, 2, 3]))
     first, second = rng.uniform(), rng.uniform()

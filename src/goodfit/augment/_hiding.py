@@ -30,15 +30,13 @@ def painted(
     full = 255 if word is torch.uint8 else -1
     down, right = rows.to(word) * full, columns.to(word) * full
     mask = down[:, None, :, None] & right[:, None, None, :]
-    paint = paint.contiguous().view(word)
-    changed = (images.contiguous().view(word) ^ paint).bitwise_and_(~mask)
-    return changed.bitwise_xor_(paint).view(images.dtype)
+    inside = mask & paint.contiguous().view(word)
+    return (images.contiguous().view(word) & ~mask).bitwise_or_(inside).view(images.dtype)
 
 
 def paint_of(fill: Fill, images: Images) -> Tensor:
-    """A color in 0..1, gray or one number per channel, in the images' dtype: (1, c, 1, 1)."""
-    c = images.shape[1]
-    levels = fill if isinstance(fill, tuple) else (fill,) * c
+    """A color in 0..1, gray or one number per channel, in the images' dtype: (1, 1 or c, 1, 1)."""
+    levels = fill if isinstance(fill, tuple) else (fill,)
     scale = 1.0 if images.is_floating_point() else 255.0
     color = [level * scale for level in levels]
     if not images.is_floating_point():

@@ -23,7 +23,7 @@ from goodfit.augment._color import Colors, Photometric, mapped, mean_color, reco
 from goodfit.augment._geometry import Geometric, composed, put
 from goodfit.augment._warp import Border, Warp
 from goodfit.batch import Batch, Images
-from goodfit.rand import Rng
+from goodfit.rand import Rng, rngs
 
 Change = Callable[[Batch, Rng], Batch]
 
@@ -45,8 +45,8 @@ class Pipeline:
 
     def __call__(self, batch: Batch) -> Batch:
         images = Pending(batch.images)
-        for change, name in zip(self.changes, self.names, strict=True):
-            rng = Rng(self.seed, name, batch)
+        draws = rngs(self.seed, self.names, batch)
+        for change, rng in zip(self.changes, draws, strict=True):
             if isinstance(change, Augmentation) and change.prob == 0:
                 continue
             if isinstance(change, Geometric) and _own_call(change):
