@@ -24,6 +24,7 @@ from goodfit.batch import as_float
 from goodfit.errors import ModelError
 
 _IMAGES = 32  # draws are made with the first ones; norms see all
+_OF_LOGITS = 16  # draws of the whole model
 _ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
 
 
@@ -189,7 +190,7 @@ class _Auditor:
         seeded(self.seed)
         size = (expected**2).sum().clamp_min(1e-30)
         along = []
-        for _ in range(max(8, self.draws // 8)):
+        for _ in range(_OF_LOGITS):
             y = flat(self.model(self.few))
             if y.shape != expected.shape:
                 return

@@ -21,6 +21,10 @@ LEAST = 0.005  # smaller gaps are never wrong
 HUGE = 0.5  # larger ones always are
 _EVENTS = 20  # fewer unusual draws than this are too few to average
 _DIRECTIONS = 4
+_AGREEING = 4
+_LARGE = 1_000_000  # outputs and weights of a module that gets fewer draws
+_OF_LARGE = 64
+_VALUES = 1_000_000  # independent values that settle a share to a tenth of a percent
 
 
 class Average(NamedTuple):
@@ -43,12 +47,12 @@ def run(module: nn.Module, inputs: Inputs) -> Any:
 
 
 def flat(output: Any) -> Tensor:
-    """All outputs as one (n, values) matrix in double precision; one row if n is not plain."""
+    """All outputs as one (n, values) matrix; one row if n is not plain."""
     parts = [t.detach() for t in tensors(output)]
     rows = {len(t) if t.ndim else 0 for t in parts}
     n = rows.pop() if len(rows) == 1 else 1
     n = n if n else 1
-    return torch.cat([t.reshape(n, -1).double() for t in parts], 1) if parts else torch.zeros(1, 0)
+    return torch.cat([t.reshape(n, -1).float() for t in parts], 1) if parts else torch.zeros(1, 0)
 
 
 def is_random(module: nn.Module, inputs: Inputs, seed: int, tries: int = 8) -> bool:
@@ -65,29 +69,46 @@ def is_random(module: nn.Module, inputs: Inputs, seed: int, tries: int = 8) -> b
 
 
 def average(module: nn.Module, inputs: Inputs, draws: int, seed: int) -> Average | None:
-    """Compare `draws` training outputs with evaluation. None: shapes differ, not comparable."""
+    """Compare `draws` training outputs with evaluation. None: shapes differ, not comparable.
+
+    Forms are tried from the most to the least special; most give up at the first draws. Large
+    modules cost more, and get at most _OF_LARGE draws.
+    """
     module.eval()
     expected = flat(run(module, inputs))
-    tests: list[_Test] = [_Mask(expected), _TwoPoints(expected), _Projections(expected, draws)]
+    if expected.numel() + sum(p.numel() for p in module.parameters()) > _LARGE:
+        draws = min(draws, _OF_LARGE)
     module.training = True  # of its own: what it holds is averaged
-    seeded(seed)
-    for _ in range(draws):
-        y = flat(run(module, inputs))
-        if y.shape != expected.shape:
-            module.eval()
-            return None
-        for test in list(tests):
-            if not test.takes(y):
-                tests.remove(test)
-    module.eval()
-    return tests[0].result()
+    try:
+        for form in (_Mask, _TwoPoints, _Projections):
+            test, fits = form(expected), True
+            seeded(seed)
+            for _ in range(draws):
+                y = flat(run(module, inputs))
+                if y.shape != expected.shape:
+                    return None
+                fits = test.takes(y)
+                if not fits or test.is_enough():
+                    break
+            if fits:
+                return test.result()
+    finally:
+        module.eval()
+    raise AssertionError("projections take every draw")
 
 
 class _Test:
     """One way to judge draws; it gives up when a draw is not of its form."""
 
+    def __init__(self, expected: Tensor) -> None:
+        self.expected = expected
+
     def takes(self, y: Tensor) -> bool:
         raise NotImplementedError
+
+    def is_enough(self) -> bool:
+        """Whether more draws would add nothing."""
+        return False
 
     def result(self) -> Average:
         raise NotImplementedError
@@ -97,7 +118,7 @@ class _Mask(_Test):
     """Draws are 0 or s times evaluation, value by value."""
 
     def __init__(self, expected: Tensor) -> None:
-        self.expected = expected
+        super().__init__(expected)
         self.valid = expected.abs() > 1e-6 * expected.abs().max()
         self.scale = 0.0
         self.hits: dict[str, list[tuple[int, int]]] = {}
@@ -120,6 +141,12 @@ class _Mask(_Test):
             else:
                 self.hits.setdefault(unit, []).append(count)
         return True
+
+    def is_enough(self) -> bool:
+        rows = self.hits["values"]
+        return (
+            list(self.units) == ["values"] and len(rows) * rows[0][1] > _VALUES and len(rows) > 15
+        )
 
     def _count(self, kept: Tensor, dims: tuple[int, ...]) -> tuple[int, int] | None:
         """Kept units of all, or None if a unit is kept in parts."""
@@ -148,8 +175,7 @@ class _TwoPoints(_Test):
     """Each image has one of two outputs, as in a residual block whose branch is skipped."""
 
     def __init__(self, expected: Tensor) -> None:
-        self.expected = expected
-        self.size = expected.norm(dim=1)
+        super().__init__(expected)
         self.one: Tensor | None = None
         self.other = torch.zeros_like(expected)
         self.has_other = torch.zeros(len(expected), dtype=torch.bool, device=expected.device)
@@ -168,7 +194,8 @@ class _TwoPoints(_Test):
 
     def _near(self, a: Tensor, b: Tensor) -> Tensor:
         sizes: Tensor = torch.linalg.vector_norm(torch.stack([a, b]), dim=2).sum(0)
-        return torch.linalg.vector_norm(a - b, dim=1) <= 1e-5 * sizes
+        near: Tensor = torch.linalg.vector_norm(a - b, dim=1) <= 1e-5 * sizes
+        return near
 
     def result(self) -> Average:
         assert self.one is not None
@@ -182,35 +209,41 @@ class _TwoPoints(_Test):
             t[both] for t in (self.one, self.other - self.one, self.expected - self.one)
         )
         used, agree = _place_between(place, step)  # 1: evaluation is the other output
-        straight = agree >= 1 / 3
+        plain = agree >= 1 / 3
+        straight = plain.double().mean().item() >= 0.5
         is_other = ~torch.stack(self.ones)[:, both]  # (draws, images)
-        p = _place_test(is_other, used) if straight else 0.0
+        p = _place_test(is_other[:, plain], used[plain]) if straight else 0.0
         mean = one + is_other.double().mean(0)[:, None] * step
         size = self.expected[both].norm().clamp_min(1e-30)
         gap_size = ((mean - self.expected[both]).norm() / size).item()
         error = is_other.double().std(0)[:, None] * step / len(self.ones) ** 0.5
         spread = 1.96 * (error.norm() / size).item()
         gap = Gap(gap_size, max(0.0, gap_size - spread), gap_size + spread)
-        often, uses = (_above_half(t).mean().item() for t in (is_other.double().mean(0), used))
+        often, uses = (
+            _above_half(t).mean().item() for t in (is_other.double().mean(0), used[plain])
+        )
         seen = {"drawn": f"the commoner of two outputs in {often:.1%} of draws"}
         if straight:
             seen["evaluation"] = f"lies at {uses:.1%} between them"
         p = p if gap_size > LEAST else 1.0
         biased = straight or gap_size > HUGE
-        return Average(p, gap, biased=biased, seen=seen, curved=agree < 1 and gap_size > LEAST)
+        return Average(
+            p, gap, biased=biased, seen=seen, curved=bool(agree.min() < 1) and gap_size > LEAST
+        )
 
 
-def _place_between(place: Tensor, step: Tensor) -> tuple[Tensor, float]:
+def _place_between(place: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """Where evaluation lies between both outputs, per image; the share of values that agree.
 
     A ReLU behind the sum bends some values and leaves others, so it is enough that a third of
-    those that move agree.
+    those that move agree; fewer than _AGREEING could agree by chance.
     """
     moving = step.abs() > 1e-4 * step.abs().amax(1, keepdim=True)
     t = torch.where(moving, place / step, torch.nan)
     middle = t.nanmedian(1).values
     agree = ((t - middle[:, None]).abs() < 1e-3) & moving
-    return middle, (agree.sum(1) / moving.sum(1)).min().item()
+    share = agree.sum(1) / moving.sum(1)
+    return middle, torch.where(agree.sum(1) >= _AGREEING, share, 0.0)
 
 
 def _place_test(hits: Tensor, place: Tensor) -> float:
@@ -236,8 +269,8 @@ def _above_half(share: Tensor) -> Tensor:
 class _Projections(_Test):
     """Any form of randomness: t tests of a few fixed projections."""
 
-    def __init__(self, expected: Tensor, draws: int) -> None:
-        self.expected, self.draws = expected, draws
+    def __init__(self, expected: Tensor) -> None:
+        super().__init__(expected)
         generator = torch.Generator().manual_seed(0)
         shape = (_DIRECTIONS - 2, expected.numel())
         signs = (torch.randint(2, shape, generator=generator) * 2 - 1).to(expected)
@@ -260,7 +293,7 @@ class _Projections(_Test):
         return True
 
     def result(self) -> Average:
-        rows, k = np.stack(self.rows), len(self.rows)
+        rows, k = np.stack(self.rows).astype(float), len(self.rows)
         p = min(1.0, _DIRECTIONS * min(_johnson(rows[:, j]) for j in range(_DIRECTIONS)))
         along = rows[:, 0] / self.scale
         half_width = 1.96 * along.std(ddof=1) / k**0.5
