@@ -73,8 +73,7 @@ def fit(
 
     for number in range(first, steps + 1):
         model.train()
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * schedule((number - 1) / steps)
+        _scheduled(optimizer, schedule, (number - 1) / steps)
         micro = [pipeline(batch) for _, batch in zip(range(accumulate), endless, strict=False)]
         images = sum(len(batch.images) for batch in micro)
 
@@ -98,6 +97,18 @@ def fit(
 
         value: Any = optimizer.step(closure)  # type: ignore[arg-type]  # optimizers that look twice call it twice
         yield Step(number, value, norm, optimizer.param_groups[0]["lr"], images, micro[-1].epoch)
+
+
+def _scheduled(optimizer: Optimizer, schedule: Callable[[float], float], done: float) -> None:
+    """Set every group's lr, and the momentum where the schedule moves it (1cycle does)."""
+    factor = schedule(done)
+    momentum = schedule.momentum(done) if hasattr(schedule, "momentum") else None
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+        if momentum is not None and "momentum" in group:
+            group["momentum"] = momentum
+        elif momentum is not None and "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
 
 
 def _loss(model: nn.Module, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from goodfit.data.loader import Loader
 from goodfit.errors import RecipeError
 from goodfit.ingredient import Ingredient
 from goodfit.losses import Loss
-from goodfit.optim import Optim
+from goodfit.optim import Optim, table
 from goodfit.predict import Classifier
 from goodfit.rand import key_of
 from goodfit.recipe.own import Own
@@ -91,7 +91,7 @@ def build(
     seeded(recipe.train.seed, "init")
     model = Classifier(recipe.preprocess(), net, classes)
     for init in recipe.init:
-        needs_images = len(inspect.signature(init.__call__).parameters) > 1
+        needs_images = getattr(init, "needs_images", False)
         done = init(net, model.preprocess(_some(loader, 256))) if needs_images else init(net)
         touched = getattr(done, "touched", None)
         said.append(
@@ -101,6 +101,8 @@ def build(
     if recipe.train.channels_last is True:
         model = model.to(memory_format=torch.channels_last)
     optimizer = recipe.optimizer(net)
+    if isinstance(recipe.optimizer, Optim):
+        said.append(table(recipe.optimizer.groups(net)))
     precision = torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32
     return Pieces(model, optimizer, loss_of(recipe), precision, tuple(said))
 

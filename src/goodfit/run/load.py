@@ -17,6 +17,7 @@ from goodfit.recipe.read import read
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import classifier
 from goodfit.run.checkpoint import load_weights
+from goodfit.run.committee import FILE, committee
 from goodfit.run.directory import RunDirectory
 from goodfit.run.evaluate import tested_rows, testing_loader
 from goodfit.run.world import World, pick_device
@@ -87,8 +88,12 @@ class Run:
         return splits
 
     def classifier(self, weights: str = "last", device: str | None = None) -> Classifier:
-        """The trained classifier, ready to evaluate."""
-        model = classifier(self.recipe, self.classes, int(self.data["channels"]))
+        """The trained classifier, or an ensemble's members as one, ready to evaluate."""
+        channels = int(self.data["channels"])
+        if (self.path / FILE).exists():
+            model = committee(self.directory, channels)
+        else:
+            model = classifier(self.recipe, self.classes, channels)
         load_weights(self.directory.checkpoints / f"{weights}.safetensors", model)
         return model.to(pick_device(device)).eval()
 

@@ -14,14 +14,14 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from goodfit.data import Splits
 from goodfit.data.loader import Loader
 from goodfit.errors import RunError
 from goodfit.fit import Step, fit
 from goodfit.metrics import Score
-from goodfit.optim.averages import EMA, SWA
+from goodfit.optim.averages import EMA, SWA, recompute_batch_norm
 from goodfit.recipe.recipe import Recipe, Train
 from goodfit.run.build import Pieces, seeded, steps_of
 from goodfit.run.checkpoint import load_state, save_state, save_weights
@@ -217,20 +217,40 @@ class _Training:
     @contextmanager
     def _averaged(self) -> Iterator[nn.Module]:
         """The model as it is evaluated: with averaged weights where the recipe averages."""
-        if self.average is None or not self.average.count:
+        optimizer: Any = self.pieces.optimizer
+        if self.average is not None and self.average.count:
+            self._settled()
+            with self.average.swapped(self.pieces.model):
+                yield self.pieces.model
+        elif hasattr(optimizer, "swapped"):  # Lookahead and schedule-free test other weights
+            with optimizer.swapped(), self._own_statistics():
+                yield self.pieces.model
+        else:
             yield self.pieces.model
-            return
-        self._settled()
-        with self.average.swapped(self.pieces.model):
-            yield self.pieces.model
+
+    @contextmanager
+    def _own_statistics(self) -> Iterator[None]:
+        """Batch norm's statistics of the weights that are tested, for the time of a `with`."""
+        model = self.pieces.model
+        kept = {name: t.clone() for name, t in model.named_buffers()}
+        recompute_batch_norm(model, self._some())
+        try:
+            yield
+        finally:
+            for name, t in model.named_buffers():
+                t.copy_(kept[name])
+
+    def _some(self) -> list[Tensor]:
+        """Training images of 16 batches, as they are stored."""
+        place = self.loader.epoch, self.loader.batch
+        some = [b.images for _, b in zip(range(16), self.loader.at(0, 0), strict=False)]
+        self.loader.at(*place)
+        return some
 
     def _settled(self) -> None:
         """An even average has no batch norm statistics of its own: compute them."""
         if isinstance(self.average, SWA):
-            place = self.loader.epoch, self.loader.batch
-            some = (b.images for _, b in zip(range(32), self.loader.at(0, 0), strict=False))
-            self.average.settle(self.pieces.model, some)
-            self.loader.at(*place)
+            self.average.settle(self.pieces.model, self._some())
 
     def _evaluated(self, step: Step) -> Progress:
         synchronize(self.world.device)
@@ -259,6 +279,12 @@ class _Training:
         if self.average is not None:
             self._settled()
             self.average.apply_to(self.pieces.model)
+            self.average = None
+        with self._averaged() as model:
+            self._kept(model)
+
+    def _kept(self, model: nn.Module) -> None:
+        """Write the weights that are tested, and test them."""
         if self.world.main:
             about = {"classes": list(self.pieces.model.classes), "step": self.steps}
             save_weights(
