@@ -74,7 +74,7 @@ def seconds(layer: Callable[[Tensor], Tensor], x: Tensor, times: int) -> float:
 
 for name, other, mine, rival, shape in cases:
     x = torch.randn(shape, requires_grad=True)
-    times = max(1, int(2e6 / x.numel()))
+    times = max(1, int(5e5 / x.numel()))
     runs = [(seconds(mine, x, times), seconds(rival, x, times)) for _ in range(args.repeats)]
     ratios = [a / b for a, b in runs[3:]]
     low, middle, high = quantiles(ratios, n=4)

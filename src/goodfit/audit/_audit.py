@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from goodfit.audit._average import LEAST, Average, average, flat, is_random, run
+from goodfit.audit._average import average, flat, is_random, run
 from goodfit.audit._finding import Audit, Finding, Gap, holm
+from goodfit.audit._forms import LEAST, Average
 from goodfit.audit._norms import OFF, NormCheck, checked_norms
 from goodfit.audit._watch import (
     Inputs,
