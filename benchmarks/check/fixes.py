@@ -20,10 +20,13 @@ from benchmarks.check.goodfit_doctor import report
 from benchmarks.check.program import Program, programs
 from benchmarks.check.training import outcome
 
+from goodfit.check import rule_names
+
 
 def tried(program: Program, seed: int = 0) -> dict[str, object]:
     asks, change = CHANGES[program.name]
-    found = [f for f in report(program.pieces(seed)).findings if f.rule in program.causes]
+    known = program.causes & set(rule_names())
+    found = report(program.pieces(seed), known).findings
     said = next((f for f in found if re.search(asks, f.fix, re.IGNORECASE)), None)
     before, _ = outcome(program.pieces(seed), program.measure)
     pieces = program.pieces(seed)

@@ -1,12 +1,14 @@
 """`goodfit.check` as a doctor of this benchmark: its errors and warnings are alarms."""
 
+from collections.abc import Iterable
+
 from benchmarks.check.alarm import Alarm
 from benchmarks.check.program import Pieces
 
 from goodfit.check import Report, check
 
 
-def report(pieces: Pieces) -> Report:
+def report(pieces: Pieces, select: Iterable[str] = ()) -> Report:
     return check(
         pieces.model,
         pieces.train,
@@ -16,6 +18,7 @@ def report(pieces: Pieces) -> Report:
         schedule=pieces.schedule,
         steps=pieces.steps,
         logits=pieces.logits,
+        select=sorted(select),
     )
 
 

@@ -251,7 +251,7 @@ class Noise(nn.Module):
         self.sick = sick
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + 1.5 * torch.randn_like(x) if self.training or self.sick else x
+        return x + 3.0 * torch.randn_like(x) if self.training or self.sick else x
 
 
 @faulty("eval-nondeterministic", net="convnext", where={"noise"}, measure="repeatable", least=0.95)
