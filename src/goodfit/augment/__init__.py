@@ -76,18 +76,21 @@ def chosen(applied: Bool[Tensor, " n"], changed: Batch, batch: Batch) -> Batch:
     return changed._replace(images=by_sample(applied, new, old))
 
 
-def by_sample(condition: Bool[Tensor, " n"], yes: Tensor, no: Tensor) -> Tensor:
+def by_sample(
+    condition: Bool[Tensor, " n"], yes: Tensor, no: Tensor, *, spend: bool = False
+) -> Tensor:
     """`yes` where the condition holds, `no` elsewhere, sample by sample: `torch.where` in words.
 
     A select takes as long for a byte as for eight, so samples are read as 64-bit words if they
-    can be.
+    can be. With `spend`, `yes` may be overwritten, which saves memory and its time.
     """
     n, shape = len(no), no.shape
     yes, no = yes.contiguous(), no.contiguous()
     size = no[0].numel() * no.element_size() if n else 0
     if size and size % 8 == 0 and not torch.compiler.is_compiling() and _aligned(yes, no):
         words = [image.view(n, -1).view(torch.int64) for image in (yes, no)]
-        merged: Tensor = torch.where(condition[:, None], words[0], words[1])
+        place = words[0] if spend else None
+        merged: Tensor = torch.where(condition[:, None], words[0], words[1], out=place)
         return merged.view(no.dtype).view(shape)
     return torch.where(condition.view(n, *(1,) * (no.ndim - 1)), yes, no)
 

@@ -93,7 +93,7 @@ def boxed(images: Images, box: Box, border: Border) -> Images:
     if box.kind == "flip":
         if box.mirrored is None:
             return images
-        return by_sample(box.mirrored, images.flip(-1), images)
+        return by_sample(box.mirrored, images.flip(-1), images, spend=True)
     if box.kind == "shift":
         return _shifted(images, box, border)
     return _scaled(images, box)
@@ -115,7 +115,11 @@ def _shifted(images: Images, box: Box, border: Border) -> Images:
     index = (channel + row[:, None]) * wide + start  # (n, c, rows): where each row begins
     windows = known.as_strided((known.numel() - columns + 1, columns), (1, 1))
     result = windows.index_select(0, index.view(-1)).view(n, c, rows, columns)
-    return result if box.mirrored is None else by_sample(box.mirrored, result.flip(-1), result)
+    return (
+        result
+        if box.mirrored is None
+        else by_sample(box.mirrored, result.flip(-1), result, spend=True)
+    )
 
 
 def _wider(images: Images, reach: tuple[int, int], border: Border) -> Images:

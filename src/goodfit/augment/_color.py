@@ -56,8 +56,7 @@ def recolored(images: Images, colors: Colors, by_channel: bool = False) -> Image
     linear, shift = linear.to(flat.dtype), shift.to(flat.dtype)
     if by_channel or c == 1:
         scale = linear.diagonal(dim1=1, dim2=2)[:, :, None]
-        flat = flat.mul_(scale) if owned else flat * scale
-        result = flat.add_(shift)
+        result = torch.addcmul(shift, flat, scale, out=flat if owned else None)
     else:
         result = torch.baddbmm(shift, linear, flat)
     return result.clamp_(0, 1).view(n, c, h, w)

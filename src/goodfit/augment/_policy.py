@@ -5,12 +5,12 @@ own levels, since posterizing and equalizing mean nothing else; only the samples
 concerns are touched.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import pi
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from goodfit.augment._color import brightened, contrasted, mean_color, saturated
@@ -74,32 +74,33 @@ def _counting_is_dear(images: Images) -> bool:
     return torch.compiler.is_compiling() or images.device.type != "cpu"
 
 
-def _concerned(operation: Int[Tensor, " n"]) -> Iterator[tuple[Bool[Tensor, " n"], Change]]:
-    """Each change, and the samples that it concerns."""
-    kinds = OPERATIONS.index
-    yield operation == kinds("identity"), lambda images, _operation, _strength: images
-    yield (operation >= kinds("shear-x")) & (operation <= kinds("rotate")), _moved
-    yield (operation >= kinds("brightness")) & (operation <= kinds("contrast")), _colored
-    for name, change in _SINGLE.items():
-        yield operation == kinds(name), change
-
-
 def _whole_step(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
-    for concerned, change in _concerned(operation):
+    result = images
+    for first, end, change in _GROUPS:
+        concerned = (operation >= first) & (operation < end)
         changed = change(images, operation, strength)
-        images = torch.where(concerned[:, None, None, None], changed, images)
-    return images
+        result = torch.where(concerned[:, None, None, None], changed, result)
+    return result
 
 
 def _step(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
-    """Sorts the samples by change, changes each group, and puts all back in order."""
-    rows, changed = [], []
-    for concerned, change in _concerned(operation):
-        some = concerned.nonzero()[:, 0]
-        if len(some):
-            rows.append(some)
-            changed.append(change(images.index_select(0, some), operation[some], strength[some]))
-    return torch.cat(changed).index_select(0, torch.cat(rows).argsort())
+    """Sorts the samples by operation, changes each group, and puts all back in order."""
+    order = operation.argsort()
+    images = images.index_select(0, order)
+    counts = torch.bincount(operation, minlength=len(OPERATIONS)).tolist()
+    operation, strength = operation[order], strength[order]
+    changed, start = [], 0
+    for first, end, change in _GROUPS:
+        stop = start + sum(counts[first:end])
+        if stop > start:
+            some = slice(start, stop)
+            changed.append(change(images[some], operation[some], strength[some]))
+        start = stop
+    return torch.cat(changed).index_select(0, order.argsort())
+
+
+def _same(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
+    return images
 
 
 def _moved(images: Levels, operation: Tensor, strength: Tensor) -> Levels:
@@ -181,10 +182,14 @@ def _equalized(images: Levels, _operation: Tensor, _strength: Tensor) -> Levels:
     return table.gather(2, places).view(n, c, h, w)
 
 
-_SINGLE = {
-    "sharpness": _sharpened,
-    "posterize": _posterized,
-    "solarize": _solarized,
-    "auto-contrast": _autocontrasted,
-    "equalize": _equalized,
-}
+# which operations each change does, by their places in OPERATIONS
+_GROUPS: tuple[tuple[int, int, Change], ...] = (
+    (0, 1, _same),
+    (1, 6, _moved),
+    (6, 9, _colored),
+    (9, 10, _sharpened),
+    (10, 11, _posterized),
+    (11, 12, _solarized),
+    (12, 13, _autocontrasted),
+    (13, 14, _equalized),
+)
