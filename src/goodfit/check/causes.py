@@ -95,7 +95,6 @@ EXPLAINS: dict[str, list[str]] = {
         "cannot-overfit-batch",
         "unused-parameters",
         "lr-too-low",
-        "lr-too-high",
     ],
     "saturated-units": [
         "gradient-vanishing",
@@ -121,7 +120,16 @@ EXPLAINS: dict[str, list[str]] = {
         "weight-decay-scale",
         *LEARNING,
     ],
-    "loss-reduction": ["step-raises", "initial-loss-off", "gradient-exploding", "lr-too-high"],
+    "loss-reduction": [
+        "step-raises",
+        "initial-loss-off",
+        "gradient-exploding",
+        "lr-too-high",
+        "dead-units",
+        "saturated-units",
+        "constant-output",
+        "gradient-nonfinite",
+    ],
     "loss-target-mismatch": ["initial-loss-off", "loss-ignores-samples", *LEARNING],
     "loss-sign": [
         "loss-target-mismatch",
@@ -135,12 +143,10 @@ EXPLAINS: dict[str, list[str]] = {
     "frozen-params": ["params-not-optimized", "cannot-overfit-batch", "lr-too-low"],
     "lr-too-high": [
         "dead-units",
-        "saturated-units",
         "constant-output",
         "gradient-nonfinite",
         "gradient-exploding",
         "gradient-vanishing",
-        "signal-exploding",
         "cannot-overfit-batch",
         "no-gradient",
         "bn-stats",

@@ -75,7 +75,7 @@ def check(
             where,
         )
         work = Work(program, seconds)
-        seen, failed = measure(work, val_batches, needed(rules))
+        seen, failed = measure(work, train_batches, val_batches, needed(rules))
     findings, skipped = judged(rules, seen, failed)
     causes, symptoms = folded(findings)
     return Report(

@@ -40,7 +40,7 @@ NEEDS: dict[type, set[type]] = {
 
 
 def measure(
-    work: Work, val: Iterable[Any] | None, wanted: set[type]
+    work: Work, train: Iterable[Any], val: Iterable[Any] | None, wanted: set[type]
 ) -> tuple[Seen, dict[type, str]]:
     """Run the probes that the rules want. A probe that raises leaves no record but its reason."""
     seen, failed = Seen(), {}
@@ -58,23 +58,26 @@ def measure(
             failed[kind] = f"{type(error).__name__}: {error}"[:200]
 
     run(DryRun, lambda: dry_run(work))
-    run(Samples, lambda: _samples(work, val))
+    run(Samples, lambda: _samples(work, train, val))
     data = seen.get(Samples)
     if data is not None:
         run(Learnable, lambda: learnable(data))
     dry = seen.get(DryRun)
     alive = dry is None or dry.stage == ""
+    forwards = dry is not None and dry.stage in ("loss", "backward", "step")
     for kind, probe in RUNNING:
-        if alive or kind in (Wiring, LossFacts):
+        if alive or kind in (Wiring, LossFacts) or (forwards and kind is Flow):
             run(kind, lambda probe=probe: probe(work))  # type: ignore[misc]
         else:
             failed[kind] = "the program raises before a step is done"
     return seen, failed
 
 
-def _samples(work: Work, val: Iterable[Any] | None) -> Samples | None:
+def _samples(work: Work, train: Iterable[Any], val: Iterable[Any] | None) -> Samples | None:
     """The data, with a second pass of val when it can be passed again."""
     found = samples(work)
+    if found is not None and val is not None:
+        found = replace(found, augmented=_augmented(work, found, train))
     if found is None or val is None or work.program.val is None or found.val is None:
         return found
     if iter(val) is val or isinstance(val, (list, tuple)):
@@ -84,3 +87,17 @@ def _samples(work: Work, val: Iterable[Any] | None) -> Samples | None:
     if again is None or again.x.shape[1:] != found.val.x.shape[1:]:
         return found
     return replace(found, again=(fingerprints(found.val.x), fingerprints(again.x)))
+
+
+def _augmented(work: Work, found: Samples, train: Iterable[Any]) -> bool:
+    """Whether train delivers other values in a second pass; True when that cannot be told."""
+    if isinstance(train, (list, tuple)):
+        return False
+    if iter(train) is train or not found.train.complete:
+        return True
+    reseed(work.program.seed + 98)
+    again = side(taken(train, work.program.device, seconds=2.0))
+    if again is None or again.x.shape[1:] != found.train.x.shape[1:]:
+        return True
+    known = torch.isin(fingerprints(again.x), fingerprints(found.train.x))
+    return bool(known.float().mean() < 0.9)

@@ -1,6 +1,7 @@
 """Gradients of every parameter over several batches, at the start, and after some steps."""
 
 import math
+import warnings
 from dataclasses import dataclass, field
 
 import torch
@@ -121,8 +122,10 @@ def _origin(work: Work) -> str:
     clone.model.train()
     x, y = work.small(32)
     try:
-        with torch.autograd.detect_anomaly(check_nan=True):
-            clone.loss(clone.forward(x), y).backward()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with torch.autograd.detect_anomaly(check_nan=True):
+                clone.loss(clone.forward(x), y).backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         said = str(error)
         return said.partition("'")[2].partition("'")[0] if "returned nan" in said else ""

@@ -145,7 +145,7 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
 def _mixing(loss: object, scores: Tensor) -> dict[str, object]:
     """How much the direction of a sample's gradient turns when the other samples' scores change."""
     first = torch.randn_like(scores.float())
-    second = torch.randn_like(first)
+    second = first + 4 * torch.randn_like(first[:1])  # other columns for all, so that sums change
     second[0] = first[0]
     sides = []
     for z in (first, second):

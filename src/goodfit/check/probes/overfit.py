@@ -30,7 +30,7 @@ def overfit(work: Work, images: int = 16) -> Overfit | None:
     classes = truth(y, torch.empty(1, 2))
     if not isinstance(x, Tensor) or classes is None or len(classes.unique()) < 2:  # type: ignore[no-untyped-call]
         return None
-    steps = int(min(150, max(20, 1.0 / max(work.step_seconds * 0.3, 1e-4))))
+    steps = int(min(150, max(60, 1.0 / max(work.step_seconds * 0.3, 1e-4))))
     best = Overfit()
     for lr in (1e-3, 1e-2, 1e-4):
         if work.left() < 1.5:

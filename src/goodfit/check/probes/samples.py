@@ -40,7 +40,7 @@ class Samples:
     weighted: bool = False  # the loss or the sampler weighs classes
     again: tuple[Tensor, Tensor] | None = None
     ignored: int = -100  # the loss's own index for samples without a label
-    train_again: tuple[Tensor, Tensor] | None = None
+    augmented: bool = False  # train delivers other values in a second pass
 
 
 def samples(work: Work) -> Samples | None:

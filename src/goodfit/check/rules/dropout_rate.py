@@ -20,6 +20,7 @@ from typing import ClassVar
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.trace import DROPOUTS, is_weighted
+from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction, Positive
@@ -27,12 +28,15 @@ from goodfit.ingredient import Fraction, Positive
 
 class DropoutRate(Rule):
     needs: ClassVar[tuple[type, ...]] = (Flow,)
-    most: Fraction = 0.74
+    also: ClassVar[tuple[type, ...]] = (Training,)
+    most: Fraction = 0.85
     on_input: Fraction = 0.5
     noise: Positive = 0.3  # noise over signal after the next layer
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         trace = seen[Flow].start
+        training = seen.get(Training)
+        bears = training is not None and training.own.learns and training.own.progress > 0.3
         known: set[str] = set()
         for node in trace.nodes:
             if node.op not in DROPOUTS or not node.options.get("training", True):
@@ -46,7 +50,9 @@ class DropoutRate(Rule):
             first = not any(is_weighted(before) for before in trace.back(node.index))
             if p > self.most or noise > self.noise or (first and p > self.on_input):
                 known.add(where)
-                severity: Severity = "error" if p >= 0.99 else "warning"
+                severity: Severity = (
+                    "error" if p >= 0.99 else "advice" if bears and p < 0.94 else "warning"
+                )
                 good = 0.2 if first or width < 16 else 0.5
                 yield self.finding(
                     where,

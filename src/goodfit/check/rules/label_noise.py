@@ -21,13 +21,14 @@ from scipy.stats import binomtest
 
 from goodfit.check.finding import Finding
 from goodfit.check.probes.learnable import Learnable
+from goodfit.check.probes.samples import Samples
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
 
 
 class LabelNoise(Rule):
-    needs: ClassVar[tuple[type, ...]] = (Learnable,)
+    needs: ClassVar[tuple[type, ...]] = (Learnable, Samples)
     most: Fraction = 0.2  # lower bound of the share of labels that firm neighbourhoods outvote
     gap: Fraction = 0.15  # accuracy on val above that on held-out train
 
@@ -49,7 +50,7 @@ class LabelNoise(Rule):
                     patch={"loss.smoothing": 0.1},
                 )
                 return
-        if found.tested_val >= 200 and found.tested >= 200:
+        if found.tested_val >= 200 and found.tested >= 200 and not seen[Samples].augmented:
             gap = found.val - found.train
             error = (0.5 / found.tested_val + 0.5 / found.tested) ** 0.5
             if gap > max(self.gap, 5 * error) and found.val_within > found.train + self.gap:

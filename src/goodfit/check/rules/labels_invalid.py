@@ -16,6 +16,8 @@ Source: exact; the loss is run once.
 from collections.abc import Iterator
 from typing import ClassVar
 
+import torch
+
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.dry_run import DryRun
 from goodfit.check.probes.samples import Samples
@@ -62,7 +64,17 @@ class LabelsInvalid(Rule):
             if labels.ndim == 2:
                 continue
             negative = (labels < 0) & (labels != data.ignored)
-            over = labels >= width if width is not None and width > 1 else labels < -1000
+            known = labels[labels >= 0].unique()  # type: ignore[no-untyped-call]
+            whole = (
+                bool(len(known)) and len(known) == int(known[-1]) + 1
+            )  # 0 .. C - 1: too few outputs
+            over = (
+                torch.zeros_like(labels, dtype=torch.bool)
+                if whole
+                else labels >= width
+                if width is not None and width > 1
+                else labels < -1000
+            )
             if bool(negative.any()) or bool(over.any()):
                 bad = int((negative | over).sum())
                 first = int((negative | over).int().argmax())
@@ -83,7 +95,7 @@ class LabelsInvalid(Rule):
                     outputs=width,
                     fix=shift,
                 )
-            elif raised and name == "train":
+            elif raised and name == "train" and self.about_targets(dry.error):
                 fix = (
                     "give targets of shape (n,): y.squeeze(1)"
                     if raw.ndim == 2
@@ -100,3 +112,8 @@ class LabelsInvalid(Rule):
                     error=dry.error,
                     fix=fix,
                 )
+
+    def about_targets(self, error: str) -> bool:
+        """Whether torch complains about the type or the shape of targets."""
+        words = ("dtype", "scalar type", "Expected", "expected", "target", "size")
+        return "out of bounds" not in error and any(word in error for word in words)

@@ -66,9 +66,11 @@ class SaturatedUnits(Rule):
         ):
             slope = node.stats.slope
             if slope < self.slope * (1 if start else 0.3) and not is_gate(seen, node):
+                severity: Severity = "error" if slope < self.error_below else "warning"
+                severity = severity if start else "advice"
                 return self.finding(
                     name,
-                    severity="error" if slope < self.error_below else "warning",
+                    severity=severity,
                     slope=f"{slope:.1%} of its usual value, {node.op}",
                     when="at the start" if start else "after some steps",
                     fix=f"nn.init.xavier_normal_(weight) with zero bias at {name}"

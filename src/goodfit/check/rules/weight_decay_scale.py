@@ -66,7 +66,9 @@ class WeightDecayScale(Rule):
         )
         per_step, ratio = lr * decay, penalty / max(data, 1e-30)
         good = 0.05 if decoupled else 1e-4
-        strong = per_step > self.shrink and (decoupled or ratio > 0.5)
+        strong = per_step > self.shrink and (
+            decay > 0.3 if decoupled else ratio > 0.5 and decay > 5e-3
+        )
         if strong or (not decoupled and ratio > self.ratio and decay > 5e-3):
             bad = per_step > 10 * self.shrink or (not decoupled and ratio > self.error_above)
             yield self.finding(
