@@ -58,7 +58,7 @@ class Net(nn.Module):
             *(Group(i, o, settings) for i, o in zip(inputs, settings.widths, strict=False))
         )
         self.head = nn.Linear(inputs[-1], classes, bias=False)
-        nn.init.normal_(self.head.weight)
+        nn.init.normal_(self.head.weight, std=0.3)
         self.scale = settings.logit_scale / inputs[-1]
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
@@ -75,7 +75,7 @@ class FastNet(Model):
     whitening: Count | None = None  # filters, even; None: twice the numbers of a patch
     activation: ActivationName = "gelu"
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.4  # share of the newest batch
-    logit_scale: Positive = 1.0
+    logit_scale: Positive = 10.0  # times the head's mean product; sets how fast the head learns
 
     @model_validator(mode="after")
     def _fits(self) -> "FastNet":

@@ -1,0 +1,153 @@
+"""How accurate is `small-fast` after how many seconds of training, and airbench94 on this machine?
+
+Every point of the curve is a run of its own with its schedule shortened to so many epochs. Ours is
+the shipped recipe through `train`, every random choice inside. The other side is airbench94's
+published net and recipe in our pieces: SGD in decoupled form, a triangular rate, lookahead,
+flipped and shifted views at test time; in the faster of float32 and bfloat16 if asked. Seconds are
+those of training, without reading the files and without testing.
+
+python benchmarks/cifar.py --data cifar10/ --epochs 6 12 --seeds 3 >> benchmarks/results/cifar.jsonl
+python benchmarks/cifar.py --data cifar10/ --side airbench94 --epochs 4 8 --seeds 3 >> ...
+
+Source of the other side: Jordan 2024, arXiv:2404.00498.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from math import ceil
+from statistics import mean, stdev
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from goodfit.augment.alternating_flip import AlternatingFlip
+from goodfit.augment.pad_and_crop import PadAndCrop
+from goodfit.augment.pipeline import Pipeline
+from goodfit.data import guess
+from goodfit.data.loader import Loader
+from goodfit.init.patch_whitening import PatchWhitening
+from goodfit.models.fast_net import FastNet
+from goodfit.predict import Classifier, predict
+from goodfit.preprocess.channel_stats import ChannelStats
+from goodfit.run.start import train
+
+BATCH, MOMENTUM, RATE, DECAY, BIAS = 1024, 0.85, 11.5, 0.0153, 64.0
+SYNC = 5  # steps between two of lookahead
+
+
+def arguments() -> argparse.Namespace:
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--data", required=True, help="CIFAR-10 as folders train/ and test/, or .npz")
+    ask.add_argument("--side", choices=["small-fast", "airbench94"], default="small-fast")
+    ask.add_argument("--epochs", type=float, nargs="+", default=[12.0])
+    ask.add_argument("--seeds", type=int, default=3)
+    ask.add_argument("--bfloat16", action="store_true")
+    return ask.parse_args()
+
+
+def ours(data: str, epochs: float, seed: int, bfloat16: bool) -> tuple[float, float]:
+    """Test accuracy and seconds of training of the shipped recipe."""
+    precision = "bfloat16" if bfloat16 else "float32"
+    changes = (f"train.epochs={epochs}", f"train.seed={seed}", f"evaluate.every={epochs}")
+    changes += (f"train.precision={precision}", "train.channels_last=true")
+    with tempfile.TemporaryDirectory() as runs:
+        run = train("small-fast", data, changes=changes, runs=runs)
+        return run.accuracy, float(run.result["train_seconds"])
+
+
+def theirs(data: str, epochs: float, seed: int, bfloat16: bool) -> tuple[float, float]:
+    """The same of airbench94's net and recipe."""
+    torch.manual_seed(seed)
+    splits = guess(data)()
+    loader = Loader(splits.train, BATCH, shuffle=True, drop_last=True, seed=seed)
+    tests = Loader(splits.test, 500)
+    first = torch.cat([batch.images for _, batch in zip(range(5), loader, strict=False)])
+    loader.at(0, 0)
+    start = time.perf_counter()
+    settings = FastNet(widths=(64, 256, 256), activation="gelu")
+    net = settings(len(splits.train.classes))
+    net.head.reset_parameters()
+    net.scale = 1 / 9
+    stats = ChannelStats().fitted(first)
+    model = Classifier(stats(), net, splits.train.classes)
+    PatchWhitening()(net, model.preprocess(first))
+    model.to(memory_format=torch.channels_last)
+    _train(model, net, loader, ceil(epochs * len(loader)), seed, bfloat16)
+    seconds = time.perf_counter() - start
+    rows, labels = [], []
+    for batch in tests:
+        rows.append(predict(model, batch.images, views="flip*shift", average="logits"))
+        labels.append(batch.targets.argmax(1))
+    return float((torch.cat(rows).argmax(1) == torch.cat(labels)).float().mean()), seconds
+
+
+def _train(
+    model: Classifier, net: nn.Module, loader: Loader, steps: int, seed: int, bfloat16: bool
+) -> None:
+    unit = 1024 * (1 + 1 / (1 - MOMENTUM))  # makes rate and decay independent of the momentum
+    rate, decay = RATE / unit, DECAY * BATCH / unit
+    shifts = [m.bias for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    known = {id(p) for p in shifts}
+    others = [p for p in net.parameters() if p.requires_grad and id(p) not in known]
+    groups = [
+        {"params": shifts, "lr": rate * BIAS, "weight_decay": decay / (rate * BIAS)},
+        {"params": others, "lr": rate, "weight_decay": decay / rate},
+    ]
+    optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
+    peaks = [group["lr"] for group in groups]
+    slow = {name: value.clone() for name, value in net.state_dict().items()}
+    change = Pipeline([AlternatingFlip(), PadAndCrop(pad_pixels=2)], seed)
+    rise, number = int(0.23 * steps), 0
+    model.train()
+    while number < steps:
+        for batch in loader:
+            net.whiten.bias.requires_grad_(number < 3 * len(loader))
+            up, down = number / max(1, rise), (number - rise) / (steps - rise)
+            factor = 0.2 + 0.8 * up if number < rise else 1 - 0.93 * down
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            batch = change(batch)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                logits = model(batch.images).float()
+            loss = F.cross_entropy(logits, batch.targets, label_smoothing=0.2, reduction="sum")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            number += 1
+            if number % SYNC == 0 or number == steps:
+                keep = 0.95**SYNC * (number / steps) ** 3 if number < steps else 1.0
+                _look_ahead(net, slow, keep)
+            if number == steps:
+                return
+
+
+@torch.no_grad()
+def _look_ahead(net: nn.Module, slow: dict[str, torch.Tensor], keep: float) -> None:
+    for name, value in net.state_dict().items():
+        if value.is_floating_point():
+            slow[name].lerp_(value, 1 - keep)
+            value.copy_(slow[name])
+
+
+def main() -> None:
+    args = arguments()
+    run = ours if args.side == "small-fast" else theirs
+    about = {"side": args.side, "as": "bfloat16" if args.bfloat16 else "float32"}
+    about |= {"machine": f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"}
+    about |= {"torch": torch.__version__}
+    for epochs in args.epochs:
+        found = [run(args.data, epochs, seed, args.bfloat16) for seed in range(args.seeds)]
+        accuracy, seconds = ([row[i] for row in found] for i in (0, 1))
+        row = {"what": "accuracy after seconds", "epochs": epochs, "seeds": args.seeds}
+        row |= {"accuracy": round(mean(accuracy), 4), "each": accuracy}
+        row |= {"sd": round(stdev(accuracy), 4) if len(found) > 1 else None}
+        row |= {"seconds": round(mean(seconds), 1)}
+        print(json.dumps(row | about), flush=True)
+
+
+if __name__ == "__main__":
+    main()
