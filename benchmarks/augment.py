@@ -3,7 +3,7 @@
 All get the same uint8 batch and draw per image. torchvision is called image by image, as in a
 DataLoader, and kornia on the batch, with its own conversion to float; `over_...` is our speed over
 theirs. torchvision's call on the whole batch draws once for all images, which is less work: it
-is listed as torchvision_one_draw.
+is listed as torchvision_one_draw. Our colors come out as float, torchvision's as bytes.
 
 python benchmarks/augment.py --side 32 >> benchmarks/results/augment.jsonl
 """

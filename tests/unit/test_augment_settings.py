@@ -56,7 +56,8 @@ def test_the_hidden_part_is_a_rectangle_no_larger_than_asked(size, row, col):
 def test_cutout_fills_with_the_mean_color_of_the_training_set():
     images = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
     images[:, 0], images[:2, 1] = 51, 255
-    assert Cutout(fill=None).fitted(images).fill == pytest.approx((0.2, 0.5, 0.0))
+    for change in (Cutout(fill=None), Cutout(fill="mean"), RandomErasing(fill="mean")):
+        assert change.fitted(images).fill == pytest.approx((0.2, 0.5, 0.0))
     assert Cutout(fill=0.1).fitted(images).fill == 0.1
 
 

@@ -5,6 +5,8 @@ short masks, and painting is arithmetic on the images' own bits, which is many t
 a select and leaves bytes bytes.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 from goodfit.batch import Images
 from goodfit.ingredient import Fraction
 
-Fill = Fraction | tuple[Fraction, ...]
+Fill = Fraction | tuple[Fraction, ...] | Literal["mean"] | None
 _WORD = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 
 
@@ -36,12 +38,18 @@ def painted(
 
 def paint_of(fill: Fill, images: Images) -> Tensor:
     """A color in 0..1, gray or one number per channel, in the images' dtype: (1, 1 or c, 1, 1)."""
-    levels = fill if isinstance(fill, tuple) else (fill,)
+    gray = fill if isinstance(fill, int | float) else 0.5  # the middle, until it is fitted
+    levels = fill if isinstance(fill, tuple) else (gray,)
     scale = 1.0 if images.is_floating_point() else 255.0
     color = [level * scale for level in levels]
     if not images.is_floating_point():
         color = [float(round(level)) for level in color]
     return torch.tensor(color, device=images.device).to(images.dtype).view(1, -1, 1, 1)
+
+
+def by_mean(fill: object) -> bool:
+    """Whether the fill is still to be taken from the training images."""
+    return fill is None or fill == "mean"
 
 
 def mean_fill(images: Images) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
     f(x, z) = fill inside the rectangle z, x outside;   area ~ U(area), log ratio ~ U(log ratio)
 
 Ten rectangles are tried per image; the first that fits inside is taken, so unlike cutout's square
-nothing is cut off, and the hidden share is the area drawn. `fill` is gray, a color, none (the
+nothing is cut off, and the hidden share is the area drawn. `fill` is gray, a color, "mean" (the
 training set's mean color, by `fitted`) or "noise" (each pixel its own random color, as in the
 paper).
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from goodfit.augment import Augmentation, Marginal
 from goodfit.augment._geometry import fitting
-from goodfit.augment._hiding import Fill, mean_fill, paint_of, painted, spans
+from goodfit.augment._hiding import Fill, by_mean, mean_fill, paint_of, painted, spans
 from goodfit.augment._settings import FractionRange, PositiveRange
 from goodfit.batch import Batch, Images
 from goodfit.ingredient import Fraction
@@ -45,10 +45,10 @@ class RandomErasing(Augmentation):
     prob: Fraction = 0.5
     area: FractionRange = (0.02, 0.33)  # of the image
     ratio: PositiveRange = (0.3, 3.3)  # height over width
-    fill: Fill | Literal["noise"] | None = 0.5
+    fill: Fill | Literal["noise"] = 0.5
 
     def fitted(self, images: Images) -> Self:
-        return self if self.fill is not None else self.replaced(fill=mean_fill(images))
+        return self.replaced(fill=mean_fill(images)) if by_mean(self.fill) else self
 
     def draw(self, batch: Batch, rng: Rng) -> Hole:
         n, c, h, w = batch.images.shape
@@ -71,7 +71,7 @@ class RandomErasing(Augmentation):
         return z._replace(bottom=torch.where(applied, z.bottom, z.top))  # an empty rectangle
 
     def given(self, batch: Batch, z: Hole) -> Batch:
-        images, fill = batch.images, 0.5 if self.fill is None else self.fill
+        images, fill = batch.images, self.fill
         rows, columns = (
             spans(start, end, side)
             for start, end, side in zip(z[0:4:2], z[1:4:2], images.shape[-2:], strict=True)
