@@ -1,8 +1,8 @@
 """A changed number is a breaking change: what each augmentation makes of known images, in figures.
 
-The figures are the mean level and a weighted mean that sees places, in 0..1, for seed 0. When one
-changes on purpose, run `python tests/unit/test_augment_golden.py`, paste, and write it into
-"Numbers changed" of the changelog.
+The figures are the mean level and a sum in which every place has its own sign and size, for seed 0.
+When one changes on purpose, run `python tests/unit/test_augment_golden.py`, paste, and write it
+into "Numbers changed" of the changelog.
 """
 
 import pytest
@@ -14,29 +14,29 @@ from goodfit.ingredient import find, names
 from goodfit.rand import Rng
 
 GOLDEN: dict[str, tuple[float, float]] = {
-    "alternating-flip": (0.5009, 0.2297),
-    "brightness": (0.5025, 0.2304),
-    "color-jitter": (0.48, 0.2205),
-    "contrast": (0.5012, 0.23),
-    "cutmix": (0.4956, 0.2263),
-    "cutout": (0.5018, 0.2303),
-    "flip": (0.5009, 0.2297),
-    "hue": (0.5009, 0.23),
-    "lens": (0.4995, 0.2295),
-    "mixup": (0.5023, 0.2302),
-    "pad-and-crop": (0.5025, 0.2311),
-    "pca-lighting": (0.4996, 0.2291),
-    "perspective": (0.5027, 0.2307),
-    "rand-augment": (0.4518, 0.2075),
-    "random-crop": (0.5224, 0.2422),
-    "random-erasing": (0.4938, 0.2267),
-    "rotate": (0.5012, 0.2301),
-    "saturation": (0.5009, 0.23),
-    "scale-jitter": (0.5196, 0.2401),
-    "shear": (0.5004, 0.2295),
-    "stretch": (0.4943, 0.2261),
-    "translate": (0.5027, 0.2306),
-    "trivial-augment": (0.4525, 0.2067),
+    "alternating-flip": (0.5009, -0.8985),
+    "brightness": (0.5025, -0.0615),
+    "color-jitter": (0.48, 0.2398),
+    "contrast": (0.5012, 0.0246),
+    "cutmix": (0.4956, -0.0437),
+    "cutout": (0.5018, 0.0603),
+    "flip": (0.5009, -1.0383),
+    "hue": (0.5009, 0.0111),
+    "lens": (0.4995, -0.0058),
+    "mixup": (0.5023, 0.1326),
+    "pad-and-crop": (0.5025, 0.0548),
+    "pca-lighting": (0.4996, 0.0124),
+    "perspective": (0.5027, -0.2433),
+    "rand-augment": (0.4518, 0.1067),
+    "random-crop": (0.5224, -0.0086),
+    "random-erasing": (0.4938, 0.0995),
+    "rotate": (0.5012, -0.2081),
+    "saturation": (0.5009, 0.0196),
+    "scale-jitter": (0.5196, -0.0534),
+    "shear": (0.5004, -0.0322),
+    "stretch": (0.4943, 0.0238),
+    "translate": (0.5027, 0.2351),
+    "trivial-augment": (0.4525, -0.0782),
 }
 
 
@@ -55,15 +55,14 @@ def figures(kind: str) -> tuple[float, float]:
     settings = {"scale-jitter": {"short": (26, 40), "size": 24}}.get(kind, {})
     change = find(Augmentation, kind)(**settings).fitted(batch.images)
     images = as_float(change(batch, Rng(0, kind, batch)).images).double()
-    places = (
-        torch.linspace(0, 1, images[0].numel(), dtype=torch.float64).sin().view(images.shape[1:])
-    )
-    return round(float(images.mean()), 4), round(float((images * places).mean()), 4)
+    sizes = (torch.arange(images.numel(), dtype=torch.float64) * 0.19).sin().view(images.shape)
+    spread = float((images * sizes).sum()) / images.numel() ** 0.5
+    return round(float(images.mean()), 4), round(spread, 4)
 
 
 @pytest.mark.parametrize("kind", names(Augmentation))
 def test_the_figures_are_those_of_before(kind):
-    assert figures(kind) == pytest.approx(GOLDEN[kind], abs=3e-4)  # processors round differently
+    assert figures(kind) == pytest.approx(GOLDEN[kind], abs=5e-3)  # a pixel or two may round
 
 
 if __name__ == "__main__":
