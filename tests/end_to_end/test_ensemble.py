@@ -1,6 +1,7 @@
 """Ensembles and soups of real, tiny runs: what they say, what they write, what they refuse."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from goodfit.data.adapted import Adapted
 from goodfit.data.digits import Digits
 from goodfit.ensemble import ensemble
+from goodfit.ensemble.members import members_of
 from goodfit.ensemble.record import EnsembleReport
 from goodfit.errors import RunError
 from goodfit.predict import predict
@@ -106,7 +108,7 @@ def test_checkpoints_of_one_run_can_be_members(folder):
     assert [row.name for row in report.members] == ["a:last", "a:best"]
 
 
-def test_a_uniform_soup_is_an_ordinary_run_with_the_mean_weights(folder):
+def test_a_uniform_soup_is_an_ordinary_run_of_mean_weights_and_own_batch_norm(folder):
     run, report = ensemble(
         [folder / "a", folder / "sibling"],
         how="uniform-soup",
@@ -122,18 +124,12 @@ def test_a_uniform_soup_is_an_ordinary_run_with_the_mean_weights(folder):
     assert run.evaluate(device="cpu").accuracy == report.metrics.accuracy
     assert "uniform-soup of a:last, sibling:last" in run.result["weights"]
 
-
-def test_the_batch_norm_of_a_soup_is_that_of_its_own_activations(folder):
-    soup = folder / "soup"
-    if not soup.exists():
-        pytest.skip("the soup was not made")
-    nets = [Run(folder / name).classifier(device="cpu").net for name in ("a", "sibling", "soup")]
-    means = [
+    variances = [
         {k: v for k, v in net.state_dict().items() if k.endswith("running_var")} for net in nets
     ]
-    assert means[0]
-    for name, own in means[2].items():
-        assert not torch.allclose(own, (means[0][name] + means[1][name]) / 2, rtol=1e-3)
+    assert variances[0]
+    for name, own in variances[2].items():
+        assert not torch.allclose(own, (variances[0][name] + variances[1][name]) / 2, rtol=1e-3)
 
 
 def test_a_greedy_soup_is_no_worse_on_validation_than_its_best_member(folder):
@@ -167,6 +163,7 @@ def test_classes_are_matched_by_name(folder, images):
     mean = (of(Run(folder / "a"), images) + of(Run(folder / "turned"), images).flip(1)) / 2
     torch.testing.assert_close(of(run, images), mean)
     assert report.members[1].accuracy.value > 0.4  # of chance: 0.1
+    assert run.evaluate(device="cpu").accuracy == report.metrics.accuracy
 
 
 def test_members_of_another_split_are_refused(folder):
@@ -197,6 +194,27 @@ def test_weights_that_are_not_there_are_refused_with_those_that_are(folder):
     with pytest.raises(RunError, match="no weights called 'snapshots'") as error:
         ensemble([folder / "a"], members=("snapshots",), folder=folder)
     assert error.value.seen["known"] == "best, last"
+
+
+def test_snapshots_are_all_of_a_runs_in_their_order(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder / "a", run)
+    for name in ("snapshot-02", "snapshot-01"):
+        shutil.copy(
+            run / "checkpoints" / "best.safetensors", run / f"checkpoints/{name}.safetensors"
+        )
+    found = members_of([run], ("snapshots", "last"))
+    assert [member.weights for member in found] == ["snapshot-01", "snapshot-02", "last"]
+
+
+def test_an_interrupted_ensemble_leaves_nothing(folder, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("goodfit.ensemble.make.tested", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ensemble([folder / "a", folder / "b"], name="stopped", folder=folder, device="cpu")
+    assert not (folder / "stopped").exists()
 
 
 def test_an_ensemble_is_no_member(folder, made):

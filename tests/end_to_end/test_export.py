@@ -142,6 +142,13 @@ def test_data_from_python_must_be_given_again(tmp_path):
     assert export(run, "safetensors", data="digits").probability_difference < 1e-6
 
 
+def test_an_unfinished_run_is_not_exported(run, tmp_path):
+    (tmp_path / "recipe.toml").write_text((run.path / "recipe.toml").read_text())
+    with pytest.raises(RunError, match="unfinished") as error:
+        export(tmp_path, "safetensors")
+    assert "goodfit resume" in error.value.fix
+
+
 def test_a_card_tells_data_recipe_results_with_intervals_and_limits(run):
     page = card(run)
     titles = [line[3:] for line in page.splitlines() if line.startswith("## ")]

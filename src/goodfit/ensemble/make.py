@@ -23,6 +23,7 @@ from goodfit.metrics import Metrics, Score, evaluate, score
 from goodfit.optim.averages import recompute_batch_norm
 from goodfit.predict import Classifier
 from goodfit.recipe.read import to_toml
+from goodfit.recipe.recipe import Recipe
 from goodfit.run import committee
 from goodfit.run.checkpoint import load_state, save_weights
 from goodfit.run.directory import RunDirectory, fresh_name
@@ -75,9 +76,9 @@ def ensemble(
     if how.endswith("soup"):
         check_same_net(nets)
     first = nets[0].run
-    splits = _in_order(first.splits() if data is None else open_data(data)[0], first.classes)
+    recipe, splits, summary = _opened(first, data)
     with _directory(name or fresh_name("ensemble"), folder) as directory:
-        recipe = keep_own_code(first.recipe, directory)
+        recipe = keep_own_code(recipe, directory)
         loader = loader_of(recipe, splits, world)
         testing = testing_loaders(splits, recipe, loader, world)
         job = Job(recipe, splits, loader, testing, directory, world)
@@ -87,6 +88,7 @@ def ensemble(
                 at=str(first.path),
                 fix="give --data with a validation split",
             )
+        directory.write("data.json", summary)
         return _written(job, nets, how, say)
 
 
@@ -101,12 +103,24 @@ def _directory(name: str, folder: str | Path) -> Iterator[RunDirectory]:
         raise
 
 
-def _in_order(splits: Splits, classes: tuple[str, ...]) -> Splits:
-    """The splits with labels as places in `classes`."""
-    test = None if splits.test is None else matched(splits.test, classes)
-    return replace(
-        splits, train=matched(splits.train, classes), val=matched(splits.val, classes), test=test
+def _opened(first: Run, data: Any) -> tuple[Recipe, Splits, dict[str, Any]]:
+    """The first run's recipe, the images to decide and test on, and what data.json says of them.
+
+    Other data take the place of the run's own, so that `goodfit evaluate` tests on them, too.
+    """
+    if data is None:
+        return first.recipe, first.splits(), first.data
+    found, settings = open_data(data)
+    said = f"the members were not trained on these images, but on {first.data['origin']}"
+    splits = replace(
+        found,
+        train=matched(found.train, first.classes),
+        val=matched(found.val, first.classes),
+        test=None if found.test is None else matched(found.test, first.classes),
+        notes=(*found.notes, said),
     )
+    summary = splits.summary() | {"fingerprint": found.fingerprint()}
+    return first.recipe.replaced(data=settings), splits, summary
 
 
 def _written(
@@ -121,7 +135,6 @@ def _written(
     made = _soup(job, models, scores, how, say) if how.endswith("soup") else _committee(models, how)
 
     save_weights(directory.checkpoints / "last.safetensors", made.model)
-    directory.write("data.json", nets[0].run.data)
     directory.write("machine.json", facts(job.world.device))
     if not how.endswith("soup"):
         _keep_members(directory, nets, how)

@@ -207,9 +207,10 @@ def _use(run: Run, exported: Mapping[str, Any] | None) -> Iterator[str]:
     form = None if exported is None else exported["format"]
     if exported is not None:
         yield (
-            f"`{exported['file']}` ({form}) takes {exported['input']}, and gives "
-            f"{exported['output']}. On {exported['checked_on_images']} real images its "
-            "probabilities differ from the run's by at most "
+            f"`{exported['file']}` ({form}) takes {exported['input']}: of every image "
+            f"{exported['preparation']}. It gives {exported['output']}. On "
+            f"{exported['checked_on_images']} real images its probabilities differ from the "
+            "run's by at most "
             f"{exported['largest_probability_difference']:.2g}.\n"
         )
         if exported["weights"] != "last":

@@ -68,6 +68,12 @@ def export(
                 known=", ".join(get_args(known)),
                 fix=f"write one of these after {option}",
             )
+    if not run.finished:
+        raise RunError(
+            "an unfinished run is not exported: nothing is known of how good it is",
+            at=str(run.path),
+            fix=f"finish it: `goodfit resume {run.path}`",
+        )
     model = run.classifier(weights, "cpu")
     images = real_images(run, data)
     given = images if pixels == "uint8" else images.float() / 255
@@ -118,7 +124,8 @@ def real_images(run: Run, data: Any = None) -> Tensor:
 
 def about_of(run: Run, shape: tuple[int, ...], pixels: Pixels, weights: str) -> dict[str, str]:
     """What a program needs to use the file, as text by name: all three formats can hold that."""
-    warmth = run.result["metrics"]["temperature"] if run.finished else None
+    warmth = run.result["metrics"]["temperature"]
+    share, (height, width) = run.recipe.evaluate.resize, shape[-2:]
     return {
         "goodfit_version": goodfit.__version__,
         "run": run.path.resolve().name,
@@ -126,6 +133,8 @@ def about_of(run: Run, shape: tuple[int, ...], pixels: Pixels, weights: str) -> 
         "classes": json.dumps(list(run.classes), ensure_ascii=False),
         "input": f"images: {'uint8 in 0..255' if pixels == 'uint8' else 'float32 in 0..1'}, "
         f"(n, {', '.join(map(str, shape))})",
+        "preparation": f"the center with {share:g} of the shorter side, scaled to "
+        f"{height} x {width} pixels, antialiased",
         "output": f"logits: float32, (n, {len(run.classes)})",
         "temperature": f"{warmth or 1:.6g}",
         "goodfit_recipe": to_toml(run.recipe),
