@@ -20,15 +20,16 @@ from goodfit.check.rules import Rule
 from goodfit.errors import RecipeError
 from goodfit.ingredient import find
 
-CORE = """input-nonfinite input-scale input-degenerate train-val-shift train-val-leak duplicate-
-samples labels-invalid labels-uninformative label-mapping-mismatch class-imbalance class-
-missing unshuffled-batches val-not-deterministic symmetric-init signal-vanishing signal-
-exploding initial-loss-off dead-units saturated-units no-nonlinearity constant-output
-gradient-vanishing gradient-exploding gradient-nonfinite no-gradient output-activation
-output-width loss-reduction loss-target-mismatch loss-sign params-not-optimized frozen-
-params lr-too-high lr-too-low weight-decay-scale optimizer-hyperparameters cannot-overfit-
-batch eval-expectation-mismatch eval-nondeterministic dropout-rate dropout-on-output bn-
-small-batch bn-stats stuck-mode unused-parameters unregistered-modules batch-leakage""".split()  # noqa: SIM905
+CORE = """input-nonfinite input-scale input-degenerate train-val-shift train-val-leak
+duplicate-samples labels-invalid labels-uninformative label-mapping-mismatch
+class-imbalance class-missing unshuffled-batches val-not-deterministic symmetric-init
+signal-vanishing signal-exploding initial-loss-off dead-units saturated-units
+no-nonlinearity constant-output gradient-vanishing gradient-exploding gradient-nonfinite
+no-gradient output-activation output-width loss-reduction loss-target-mismatch loss-sign
+params-not-optimized frozen-params lr-too-high lr-too-low weight-decay-scale
+optimizer-hyperparameters cannot-overfit-batch eval-expectation-mismatch
+eval-nondeterministic dropout-rate dropout-on-output bn-small-batch bn-stats stuck-mode
+unused-parameters unregistered-modules batch-leakage""".split()  # noqa: SIM905
 FOUND = Finding(
     "dead-units", "warning", "layers.3", {"dead": "30% of 100 units", "limit": "10%"}, "use <GELU>"
 )

@@ -184,6 +184,7 @@ EXPLAINS: dict[str, list[str]] = {
         "stuck-mode",
         "eval-nondeterministic",
         "batch-leakage",
+        *LEARNING,
     ],
     "shared-parameters": ["symmetric-init"],
     "information-bottleneck": ["cannot-overfit-batch"],

@@ -29,6 +29,7 @@ class Expectation:
     z: float
     plain: bool
     draws: int
+    preserves: bool = False  # mean and variance over units and draws (alpha dropout)
     relative: float = 0.0  # rms of the difference over rms of the evaluation output
 
 
@@ -102,6 +103,7 @@ def _recorded(clone: Clone, x: Any) -> tuple[Tensor, dict[str, Tensor], dict[str
 
     def keep(name: str) -> Any:
         def hook(_: nn.Module, __: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) and out else out
             if name not in outputs and isinstance(out, Tensor):
                 outputs[name] = out.detach().clone()
 
@@ -246,6 +248,11 @@ def _averaged(
     )
     z = abs(scale - 1) / max(error, 1e-9)
     unbiased = (gap.square() - var / count).mean().clamp_min(0).sqrt()
+    whole = float(square.mean() / count - (total.mean() / count) ** 2)
+    wanted = float(expected.var(correction=0))
+    preserves = (
+        abs(float(gap.mean())) < 0.1 * wanted**0.5 and 0.88 < whole / max(wanted, 1e-20) < 1.12
+    )
     return Expectation(
         name or "the model",
         type(module).__name__,
@@ -254,6 +261,7 @@ def _averaged(
         z,
         plain,
         count,
+        preserves,
         float(unbiased / expected.square().mean().sqrt().clamp_min(1e-20)),
     )
 

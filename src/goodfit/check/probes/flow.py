@@ -186,7 +186,9 @@ def shape_of_a_draw(weight: Tensor) -> bool:
     if std < 1e-12:
         return True
     kurtosis = float(((w - w.mean()) / std).pow(4).mean())
-    return 1.7 - 8 / len(w) ** 0.5 < kurtosis < 3.15 + 6 * (24 / len(w)) ** 0.5  # type: ignore[no-any-return]
+    noise = 5 * (24 / len(w)) ** 0.5
+    uniform = float(w.abs().max()) < 1.732 * std * (1 + 1.5 / len(w) ** 0.5)
+    return uniform or abs(kurtosis - 3) < noise + 0.1  # type: ignore[no-any-return]
 
 
 def looks_drawn(weight: Tensor) -> bool:

@@ -44,6 +44,13 @@ class Run:
         return (self.start - self.end) / max(abs(self.start), 1e-12)
 
     @property
+    def lowest(self) -> float:
+        """Relative fall to the lowest mean of five steps: it learned, even if it lost it again."""
+        means = [sum(self.losses[i : i + 5]) / 5 for i in range(len(self.losses) - 4)]
+        means = [m for m in means if math.isfinite(m)]
+        return (self.losses[0] - min(means)) / max(abs(self.losses[0]), 1e-12) if means else 0.0
+
+    @property
     def gained(self) -> float:
         """Standard errors by which accuracy rose."""
         if math.isnan(self.accuracy_end) or not self.finite:
@@ -59,7 +66,9 @@ class Run:
         return (
             self.finite
             and self.broke == ""
-            and (self.progress > 0.1 or (self.gained > 4 and self.progress > 0))
+            and (
+                self.progress > 0.1 or self.lowest > 0.35 or (self.gained > 4 and self.progress > 0)
+            )
         )
 
 
@@ -109,6 +118,9 @@ def training(work: Work) -> Training:
             size = before[name].float().square().mean().sqrt()
             moved = (p.detach() - before[name]).float().square().mean().sqrt()
             updates[name] = float(moved / size.clamp_min(1e-12))
+    if own.learns and own.progress < 0.1 and own.lowest > 0.35:  # it learned and then jumped out
+        work.after = program.clone()
+        train(work, work.after, lowest_at(own), 1.0 if own_optimizer else None)
     others: list[Run] = []
     reference = None
     if not own.learns and own_optimizer and not own.broke:
@@ -145,6 +157,12 @@ def training(work: Work) -> Training:
         program.steps,
         mean_factor(work),
     )
+
+
+def lowest_at(run: Run) -> int:
+    """Steps after which the loss was lowest."""
+    means = [sum(run.losses[i : i + 5]) for i in range(len(run.losses) - 4)]
+    return 4 + min(range(len(means)), key=means.__getitem__)
 
 
 def factors(own: Run, updates: dict[str, float]) -> list[float]:

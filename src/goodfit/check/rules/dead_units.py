@@ -22,6 +22,7 @@ from typing import ClassVar
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.trace import RECTIFIERS, Trace, layer_name
+from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
@@ -43,6 +44,7 @@ def silent_shares(seen: Trace) -> dict[str, tuple[float, int]]:
 class DeadUnits(Rule):
     severity: ClassVar[Severity] = "warning"
     needs: ClassVar[tuple[type, ...]] = (Flow,)
+    also: ClassVar[tuple[type, ...]] = (Training,)
     most: Fraction = 0.6  # share of a layer that may be dead from the start
     died: Fraction = 0.45  # share that may die in the first steps
     error_above: Fraction = 0.9
@@ -50,7 +52,9 @@ class DeadUnits(Rule):
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         flow = seen[Flow]
         before = silent_shares(flow.start)
-        after = silent_shares(flow.after) if flow.after is not None else {}
+        training = seen.get(Training)
+        judged = flow.after is not None and not (training is not None and training.learns)
+        after = silent_shares(flow.after) if flow.after is not None and judged else {}
         images = flow.start.images
         upper = 1 - 0.01 ** (1 / max(1, images))  # of P(active) for a unit that was never active
         first = True

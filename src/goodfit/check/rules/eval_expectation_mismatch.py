@@ -41,7 +41,7 @@ class EvalExpectationMismatch(Rule):
                 else (off > self.block and e.z > self.sure)
                 or (e.bias > 0.6 and e.relative > 0.2 and e.z > self.sure)
             )
-            if wrong:
+            if wrong and not e.preserves:
                 yield self.finding(
                     e.name,
                     training=f"average of {e.draws} draws is {e.scale:.2f} times the "

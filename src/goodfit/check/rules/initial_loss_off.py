@@ -38,6 +38,8 @@ class InitialLossOff(Rule):
         ratio = facts.start / facts.constant
         if facts.accuracy > 2.5 / max(2, facts.outputs) or not ratio > self.mention:
             return
+        if flow is not None and flow.trained:
+            return
         heads = [la.name for la in flow.layers if la.head] if flow is not None else []
         yield self.finding(
             heads[-1] if heads else "the last layer",

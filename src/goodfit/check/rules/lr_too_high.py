@@ -47,7 +47,7 @@ class LrTooHigh(Rule):
         )
         good = [r for r in slower if r.progress > self.better or (r.gained > 4 and r.progress > 0)]
         worse = not own.finite or own.progress < self.rise or own.end > 1.5 * max(own.start, 1e-9)
-        if not good or not worse:
+        if not good or not worse or (own.finite and own.lowest > 0.35):
             return
         best = good[0]
         if (

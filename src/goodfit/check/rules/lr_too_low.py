@@ -81,12 +81,26 @@ class LrTooLow(Rule):
             for r in faster
             if r.progress > self.better and r.progress > 4 * max(own.progress, 0.002)
         ]
-        if not good or not own.losses:
+        if not own.losses:
             return
         steps = found.planned or self.steps
         promise = sum(own.predicted) / len(own.predicted) * steps if own.predicted else 0.0
         level = abs(own.start) or 1.0
         if promise > self.enough * level and own.progress > 0.003:
+            return
+        if not good:
+            other = found.reference
+            sure = other is not None and other.progress > self.better
+            if other is not None and sure and own.progress < 0.01 and promise < 0.02 * level:
+                yield self.finding(
+                    "the optimizer",
+                    loss=shown(own) + f" at {found.peak:.3g}",
+                    reference=shown(other) + " with Adam at 0.001",
+                    promise=f"{max(promise, 0) / level:.2%} of the loss over {steps} steps",
+                    fix=f"set the learning rate to {found.peak * 100:.3g}; if gradients are "
+                    "clipped, clip their norm at 1 instead",
+                    patch={"optimizer.lr": float(f"{found.peak * 100:.3g}")},
+                )
             return
         lr = found.peak * (good[0].factor or 10)
         yield self.finding(

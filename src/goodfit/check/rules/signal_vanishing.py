@@ -48,6 +48,8 @@ class SignalVanishing(Rule):
         if not hidden:
             return
         worst = min(hidden, key=lambda la: la.gain)
+        if worst.gain < 1e-6 or last.spread_in == 0:
+            return  # nothing passes at all: a cut or a zero, which other rules name
         learns = training.own.learns and training.own.progress > 0.25
         if kept < self.least and worst.gain < 0.75 and not learns:
             yield self.finding(
