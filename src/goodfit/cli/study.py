@@ -13,6 +13,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog="Example: goodfit compare small-fast --data cifar10/ --without pad-and-crop"
     )(compare)
+    app.command(epilog="Example: goodfit tune digits --budget 10m")(tune)
 
 
 def compare(
@@ -67,3 +68,68 @@ def compare(
         say=lambda line: typer.echo(line, err=True),
     )
     print(report.model_dump_json(indent=2) if as_json else comparison_text(report))
+
+
+def tune(
+    data: Annotated[str, typer.Argument(help="Data, as for train.")],
+    recipe: options.Recipe = None,
+    budget: Annotated[str | None, typer.Option(help="Time for everything: 2h, 90m, 1h30m.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Or trials, before the final run; 30 by default.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.1, help="Or epochs of all trials together.")
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="A TOML file: fields of the recipe and their ranges.")
+    ] = None,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this step: initial-loss, overfit, rate, coarse, refine, curves or final."
+        ),
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, random or grid.")] = "tpe",
+    pruner: Annotated[
+        str, typer.Option(help="Which trials end early: asha, hyperband, median or none.")
+    ] = "asha",
+    storage: Annotated[
+        str, typer.Option(help="A journal file, or the URL of a database such as PostgreSQL.")
+    ] = "",
+    on: Annotated[str, typer.Option(help="process, or ray for a Ray cluster.")] = "process",
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the study is kept; the same one goes on with it.")
+    ] = None,
+    set_: options.Set = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    device: options.Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find hyperparameters by Johnson's seven steps, in words, and train the tuned recipe."""
+    from goodfit.tune.budget import budget_of
+    from goodfit.tune.tune import tuned
+
+    report = tuned(
+        data,
+        recipe,
+        budget=budget_of(budget, trials, epochs),
+        space=space,
+        steps=tuple(step or ()),
+        changes=tuple(set_ or ()),
+        sampler=sampler,
+        pruner=pruner,
+        storage=storage,
+        on=on,
+        workers=workers,
+        folder=folder,
+        seed=seed,
+        device=device,
+        say=lambda line: typer.echo(line, err=True),
+    )
+    if as_json:
+        print(report.model_dump_json(indent=2))
+        return
+    for found in report.steps:
+        print(f"{found.number}. {found.name}: {found.found} {found.onward}".rstrip())
+    print(f"the tuned recipe is tuned.toml in {report.cost['folder']}; tune.html shows the search")

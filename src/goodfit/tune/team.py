@@ -1,0 +1,115 @@
+"""The processes of one study: one leads and walks the steps, the others help with its trials.
+
+The leader holds a lock on the study's folder and writes there which stage is on; helpers read it,
+ask the storage for trials and run them. When the leader dies its lock is free, and a helper that a
+person started takes over.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from goodfit.data import Splits
+from goodfit.errors import GoodfitError, MissingExtraError
+from goodfit.run.start import open_data
+from goodfit.tune.stage import Stage
+from goodfit.tune.study import work
+from goodfit.tune.trial import hidden
+
+_WAIT = 0.3  # seconds between looks at the folder
+
+
+@contextmanager
+def leading(folder: Path) -> Iterator[bool]:
+    """Whether this process leads the study, for the time of a `with`; freed when it dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        yield _locked(file)
+
+
+def _locked(file: Any) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def led(folder: Path) -> bool:
+    """Whether some process leads the study now."""
+    with leading(folder) as mine:
+        return not mine
+
+
+def help_out(
+    folder: Path, splits: Splits, *, salt: int = 0, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Work on whatever stage is on, until nobody leads the study any more."""
+    while led(folder):
+        with suppress(FileNotFoundError, ValueError):
+            stage = Stage.read(folder / "stage.json")
+            if stage.target:
+                work(stage, splits, salt=salt, say=say)
+        time.sleep(_WAIT)
+
+
+def helper(folder: str, data: str, salt: int) -> None:
+    """A helper's whole life, in a process of its own."""
+    splits, _ = open_data(data)
+    help_out(Path(folder), hidden(splits), salt=salt)
+
+
+@contextmanager
+def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[bool]:
+    """Start `count` helpers; yields whether the leader should run trials, too."""
+    if on == "ray":
+        with _on_ray(folder, data, count + 1):
+            yield False
+        return
+    if count and not isinstance(data, str | Path):
+        raise GoodfitError(
+            "data made in Python cannot travel to other processes",
+            fix="give a path or a name, or workers=1",
+        )
+    context = get_context("spawn")
+    started = [
+        context.Process(target=helper, args=(str(folder), str(data), n + 1)) for n in range(count)
+    ]
+    for process in started:
+        process.start()
+    try:
+        yield True
+    finally:
+        for process in started:
+            process.terminate()
+            process.join()
+
+
+@contextmanager
+def _on_ray(folder: Path, data: Any, count: int) -> Iterator[None]:
+    """Helpers as tasks on a Ray cluster, one GPU each; all machines must see the folder."""
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError("ray", "running trials on Ray") from None
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
+    task = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=-1)(helper)
+    running = [task.remote(str(folder.resolve()), str(data), n + 1) for n in range(count)]
+    try:
+        yield
+    finally:
+        for one in running:
+            ray.cancel(one, force=True)
+        ray.shutdown()
