@@ -70,9 +70,10 @@ def explained(error: ValidationError, cls: type[BaseModel], name: str) -> Recipe
     """pydantic's first complaint as one of ours."""
     first = error.errors()[0]
     own = (first.get("ctx") or {}).get("error")
-    if isinstance(own, RecipeError):
-        return own
     place = ".".join(str(part) for part in first["loc"])
+    if isinstance(own, RecipeError):
+        own.seen = ({"setting": place} if place else {}) | own.seen
+        return own
     known = list(cls.model_fields)
     if first["type"] == "extra_forbidden":
         close = get_close_matches(place, known, n=1)

@@ -63,7 +63,9 @@ def test_kill_and_resume_give_the_same_bits(goodfit, started, tiny, tmp_path):
     resumed = goodfit("resume", "runs/killed")
     assert resumed.returncode == 0, resumed.stderr
     assert same(tmp_path / "runs/whole", tmp_path / "runs/killed")
-    steps = [line for line in (tmp_path / "runs/killed/steps.jsonl").read_text().splitlines() if line]
+    steps = [
+        line for line in (tmp_path / "runs/killed/steps.jsonl").read_text().splitlines() if line
+    ]
     assert len(steps) == 12 * 19
     again = goodfit("resume", "runs/killed")
     assert again.returncode == 0

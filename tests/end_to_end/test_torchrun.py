@@ -39,13 +39,23 @@ def test_two_processes_equal_one(goodfit, environment, tmp_path: Path):
         *("train", "digits", "--recipe", "r.toml", "--name", "two", "--device", "cpu"),
     ]
     two = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert two.returncode == 0, two.stderr
-    a, b = (load_file(tmp_path / "runs" / n / "checkpoints/last.safetensors") for n in ("one", "two"))
+    a, b = (
+        load_file(tmp_path / "runs" / n / "checkpoints/last.safetensors") for n in ("one", "two")
+    )
     for name in a:  # gradients are summed in another order: float32 rounding over 7 updates
         assert (a[name].float() - b[name].float()).abs().max() < 1e-5, name
-    results = [json.loads((tmp_path / "runs" / n / "result.json").read_text()) for n in ("one", "two")]
+    results = [
+        json.loads((tmp_path / "runs" / n / "result.json").read_text()) for n in ("one", "two")
+    ]
     assert results[0]["metrics"]["images"] == results[1]["metrics"]["images"] == 359
     accuracies = [r["metrics"]["accuracy"]["value"] for r in results]
     assert abs(accuracies[0] - accuracies[1]) <= 1 / 359

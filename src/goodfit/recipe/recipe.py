@@ -23,6 +23,7 @@ from goodfit.models.resnet import ResNet
 from goodfit.optim import Optim
 from goodfit.optim.sgd import SGD
 from goodfit.penalties import Penalty
+from goodfit.predict.views import steps_of
 from goodfit.preprocess import Preprocess
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.recipe.own import Own
@@ -87,6 +88,12 @@ class Evaluate(Ingredient):
     batch_size: Count = 256
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None  # None: that of training
     resize: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the short side the center shows
+
+    @field_validator("views")
+    @classmethod
+    def _known(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        steps_of(views)  # raises RecipeError, rather than after hours of training
+        return views
 
 
 Shelf = TypeVar("Shelf", bound=Ingredient)

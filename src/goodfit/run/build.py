@@ -44,11 +44,8 @@ def seeded(seed: int, name: str) -> None:
 
 def bare(model: Any) -> Any:
     """Model settings without pretrained weights, for weights that a run brings itself."""
-    return (
-        model.replaced(weights=None)
-        if "weights" in getattr(model, "model_fields_set", ())
-        else model
-    )
+    fields = getattr(type(model), "model_fields", {})
+    return model.replaced(weights=fields["weights"].default) if "weights" in fields else model
 
 
 def network(

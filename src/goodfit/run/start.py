@@ -1,5 +1,6 @@
 """Starting a run: open the data, choose and resolve the recipe, make the directory, go."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from torch import Tensor
 from goodfit.augment.random_crop import RandomCrop
 from goodfit.data import Asked, Boxes, Data, Splits, guess
 from goodfit.data.loader import Loader
-from goodfit.errors import DataError
+from goodfit.errors import DataError, GoodfitError, ModelError
 from goodfit.fit import fit
+from goodfit.models._weights import is_file
 from goodfit.rand import Rng
 from goodfit.recipe.read import read, to_toml
 from goodfit.recipe.recipe import Recipe
@@ -63,6 +65,8 @@ def prepare(
 ) -> Job:
     """Open the data, resolve everything and make the run directory (not with `dry`)."""
     world = World(device)
+    if weights and is_file(weights) and not Path(weights).expanduser().is_file():
+        raise ModelError("there is no such file of weights", at=weights, fix="correct the path")
     if isinstance(recipe, str | Path):
         recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
     splits, opened = open_data(
@@ -108,7 +112,12 @@ def testing_loaders(
 def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = False) -> Run:
     """Train a prepared job to the end and write its report."""
     classes, channels = job.splits.train.classes, job.loader.channels
-    pieces = build(job.recipe, job.loader, classes, channels, job.world)
+    try:
+        pieces = build(job.recipe, job.loader, classes, channels, job.world)
+    except GoodfitError:
+        if not resuming and job.world.main:
+            shutil.rmtree(job.directory.path)  # nothing half-written stays
+        raise
     for line in pieces.said:
         say(line)
     try:
