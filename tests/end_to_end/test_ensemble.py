@@ -90,6 +90,23 @@ def test_an_ensemble_stands_alone_and_evaluates_to_what_it_reports(folder, made,
     assert str(folder / "a") not in (made[0].path / "ensemble.json").read_text()
 
 
+def test_an_ensemble_keeps_the_users_own_code(tmp_path, images):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\n\n"
+        "def make(classes, channels):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64 * channels, classes))\n"
+    )
+    text = RECIPE.replace('kind = "cnn"\nwidths = [16, 16]', 'kind = "own.py:make"')
+    (tmp_path / "small.toml").write_text(text)
+    mean = of(trained(tmp_path, "a"), images) / 2
+    mean = mean + of(trained(tmp_path, "b", "train.seed=1"), images) / 2
+    run, _ = ensemble([tmp_path / "a", tmp_path / "b"], name="ab", folder=tmp_path, device="cpu")
+    for name in ("a", "b"):
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "own.py").unlink()
+    torch.testing.assert_close(of(Run(run.path), images), mean)
+
+
 def test_the_report_tells_members_and_diversity_on_the_test_split(folder, made):
     _, report = made
     assert [row.name for row in report.members] == ["a:last", "b:last"]
