@@ -16,7 +16,9 @@ from goodfit.check.rules.underfitting import Underfitting
 from goodfit.check.seen import Seen
 
 
-def run(lr: float, steps: int = 60, *, bias: float = 0.0, nan_at: int = -1) -> set[str]:
+def run(
+    lr: float, steps: int = 60, *, bias: float = 0.0, nan_at: int = -1, grow: float = 1.0
+) -> set[str]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
     nn.init.constant_(model[0].bias, bias)
@@ -28,6 +30,9 @@ def run(lr: float, steps: int = 60, *, bias: float = 0.0, nan_at: int = -1) -> s
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        with torch.no_grad():
+            model[0].weight.mul_(grow)
+            model[2].weight.div_(grow)
         watcher.step(number, loss * float("nan") if number == nan_at else loss)
     watcher.close()
     assert not model[1]._forward_hooks
@@ -39,7 +44,7 @@ def test_a_healthy_run_is_quiet():
 
 
 def test_weights_that_jump_are_reported():
-    assert "lr-too-high" in run(1.0, steps=40)
+    assert "lr-too-high" in run(0.01, steps=40, grow=1.3)
 
 
 def test_weights_that_do_not_move_are_reported():
