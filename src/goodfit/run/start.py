@@ -14,7 +14,9 @@ from goodfit.data import Asked, Boxes, Data, Splits, guess
 from goodfit.data.loader import Loader
 from goodfit.errors import DataError, GoodfitError, ModelError
 from goodfit.fit import fit
+from goodfit.models import Model
 from goodfit.models._weights import is_file
+from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.rand import Rng
 from goodfit.recipe.read import read, to_toml
 from goodfit.recipe.recipe import Recipe
@@ -239,7 +241,20 @@ def _fitting(recipe: Recipe, splits: Splits, world: World, say: Say) -> Recipe:
         size = most
     if size % (train.accumulate * world.size):
         size = max(1, size // (train.accumulate * world.size)) * train.accumulate * world.size
-    return recipe.replaced(train=train.replaced(**changes, batch_size=size))
+    train = train.replaced(**changes, batch_size=size)
+    return recipe.replaced(train=train, **_suited(recipe, train.image_size))
+
+
+def _suited(recipe: Recipe, side: int | None) -> dict[str, Any]:
+    """The model for images of this side, and the preprocessing that its weights were trained on."""
+    if not isinstance(recipe.model, Model) or side is None:
+        return {}
+    suited: dict[str, Any] = {"model": recipe.model.suited(side)}
+    constants = recipe.model.constants()
+    own = recipe.preprocess
+    if constants is not None and isinstance(own, ChannelStats) and not own.mean:
+        suited["preprocess"] = ChannelStats(mean=constants.mean, std=constants.std)
+    return suited
 
 
 def described(splits: Splits) -> str:

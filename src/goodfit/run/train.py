@@ -29,6 +29,7 @@ from goodfit.run.directory import RunDirectory
 from goodfit.run.evaluate import glance, tested
 from goodfit.run.machine import synchronize
 from goodfit.run.sizes import Sized
+from goodfit.run.snapshots import snapshots_of
 from goodfit.run.world import World
 
 _ASKS_EVERY = 16  # steps between questions among processes
@@ -78,6 +79,7 @@ class _Training:
         if train.compile is True:
             self.net = torch.compile(self.net)  # type: ignore[assignment]
         self.average, self.average_from = average_of(train, self.steps)
+        self.snapshots = snapshots_of(self.recipe.schedule, self.steps)
         self.seconds = 0.0  # spent training before this process
         self.best = -1.0
         every = self.recipe.evaluate.every or max(1.0, train.epochs / 10)
@@ -107,6 +109,8 @@ class _Training:
                     rate = images / max(now - mark, 1e-9)
                     yield self._logged(pending, rate)
                     mark, images, pending = time.monotonic(), 0, []
+                if step.number in self.snapshots:
+                    self._snapped(self.snapshots[step.number])
                 if evaluates:
                     yield self._evaluated(step)
                     began += time.monotonic() - now  # evaluation is not training time
@@ -185,6 +189,13 @@ class _Training:
             "best": self.best,
         }
         save_state(self.job.directory.checkpoints / "last.pt", state)
+
+    def _snapped(self, name: str) -> None:
+        """Keep the weights at the end of a cycle, as they are evaluated."""
+        with self._averaged():
+            if self.world.main:
+                place = self.job.directory.checkpoints / f"{name}.safetensors"
+                save_weights(place, self.pieces.model)
 
     def _flush(self) -> None:
         if self.rows and self.world.main:
