@@ -36,7 +36,9 @@ class Display:
 
     def show(self, now: Happened) -> None:
         """Progress after some steps, or an evaluation."""
-        if now.evaluation is not None:
+        if now.findings:
+            self.say("\n".join(str(finding) for finding in now.findings))
+        elif now.evaluation is not None:
             self.say(self._evaluated(now))
         elif self.live:
             self._moved(now)

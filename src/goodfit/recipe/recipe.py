@@ -55,6 +55,7 @@ class Train(Ingredient):
     compile: Choice = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] | None = None  # decoding threads; None: one per core
+    check: bool = True  # the doctor's cheap rules before training, its running ones during it
     checkpoint_seconds: Positive = 60.0  # at least this often, and at every evaluation
 
     @field_validator("sizes")

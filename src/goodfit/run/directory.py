@@ -93,6 +93,13 @@ class RunDirectory:
                 break
         return rows
 
+    def findings(self) -> list[dict[str, Any]]:
+        """What the doctor has found so far."""
+        found: list[dict[str, Any]] = []
+        if (self.path / "findings.json").exists():
+            found = self.read("findings.json")
+        return found
+
     def rewind(self, step: int) -> None:
         """Forget what was logged after `step`, so that a resumed run logs nothing twice."""
         for name in ("steps.jsonl", "evaluations.jsonl"):

@@ -8,18 +8,17 @@ from typing import Any
 from torch import nn
 
 from goodfit.audit import Audit, audit
-from goodfit.batch import Batch
-from goodfit.check import Finding, Report, check, check_file, explain, rule_names
+from goodfit.check import Finding, Report, check_file, explain, rule_names
 from goodfit.check.check import own_function
 from goodfit.errors import GoodfitError, RecipeError
 from goodfit.ingredient import Ingredient
-from goodfit.losses.interpolate import interpolated
 from goodfit.recipe.read import built, shipped, table_of, to_toml
-from goodfit.recipe.recipe import LISTS, Recipe
-from goodfit.run.build import Pieces, build, steps_of
+from goodfit.recipe.recipe import LISTS
+from goodfit.run.build import build
+from goodfit.run.checked import Augmented, check_pieces
 from goodfit.run.load import Run
 from goodfit.run.start import prepare
-from goodfit.run.train import Job, changes_of
+from goodfit.run.train import Job
 
 
 def rule_page(rule: str) -> str:
@@ -82,46 +81,7 @@ def check_job(
 ) -> Report:
     """The doctor's report on a resolved recipe: its own net, loss, optimizer and augmented data."""
     pieces = build(job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world)
-    return check(
-        pieces.model,
-        _Augmented(job),
-        job.testing.get("val"),
-        loss=pieces.loss if not _mixes(job.recipe) else _soft(pieces),
-        optimizer=pieces.optimizer,
-        schedule=job.recipe.schedule,
-        steps=steps_of(job.recipe, job.loader),
-        seed=seed,
-        select=select,
-        ignore=ignore,
-    )
-
-
-class _Augmented:
-    """Training batches as the loop sees them."""
-
-    def __init__(self, job: Job) -> None:
-        from goodfit.augment.pipeline import Pipeline
-
-        self.loader = job.loader
-        self.change = Pipeline(changes_of(job), job.recipe.train.seed)
-
-    def __iter__(self) -> Any:
-        for batch in self.loader.at(0, 0):
-            yield self.change(batch)
-
-
-def _mixes(recipe: Recipe) -> bool:
-    return any(change.name in ("mixup", "cutmix") for change in recipe.augment)
-
-
-def _soft(pieces: Pieces) -> Any:
-    """The recipe's loss on mixed targets."""
-
-    def loss(logits: Any, targets: Any) -> Any:
-        index = targets.new_zeros(len(targets)).long()
-        return interpolated(pieces.loss, logits, Batch(logits, targets, index))
-
-    return loss
+    return check_pieces(job, pieces, select=select, ignore=ignore, seed=seed)
 
 
 def _printed(report: Report, form: str, out: Path | None) -> str:
@@ -187,5 +147,5 @@ def audited(what: str, data: str | None, *, draws: int, seed: int) -> Audit:
         model = build(
             job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world
         ).model
-    batch = next(iter(_Augmented(job)))
+    batch = next(iter(Augmented(job)))
     return audit(model, batch, draws=draws, seed=seed)

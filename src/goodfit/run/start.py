@@ -12,7 +12,7 @@ from torch import Tensor
 from goodfit.augment.random_crop import RandomCrop
 from goodfit.data import Asked, Boxes, Data, Splits, guess
 from goodfit.data.loader import Loader
-from goodfit.errors import DataError, GoodfitError, ModelError
+from goodfit.errors import DataError, GoodfitError, ModelError, TrainingError
 from goodfit.fit import fit
 from goodfit.models import Model
 from goodfit.models._weights import is_file
@@ -21,6 +21,7 @@ from goodfit.rand import Rng
 from goodfit.recipe.read import read, to_toml
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import Pieces, build, resolved, steps_of
+from goodfit.run.checked import cheap_rules, check_pieces
 from goodfit.run.choose import chosen, typical_side
 from goodfit.run.directory import RunDirectory, fresh_name
 from goodfit.run.evaluate import testing_loader
@@ -123,6 +124,8 @@ def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = 
     for line in pieces.said:
         say(line)
     try:
+        if not resuming:
+            _preflight(job, pieces, say)
         for step in progress(job, pieces, resume=resuming):
             if job.world.main:
                 show(step)
@@ -134,6 +137,27 @@ def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = 
     finally:
         job.world.close()
     return run
+
+
+def _preflight(job: Job, pieces: Pieces, say: Say) -> None:
+    """The doctor's cheap rules. An error stops here, before time is spent."""
+    if not job.recipe.train.check:
+        return
+    errors: list[str] = []
+    if job.world.main:
+        report = check_pieces(job, pieces, select=cheap_rules())
+        job.directory.write("findings.json", [f.to_dict() for f in report.findings])
+        if report.findings:
+            say("\n".join(str(finding) for finding in report.findings))
+        errors = [f"{f.rule} at {f.where}: {f.fix}" for f in report.errors]
+    errors = job.world.agree(errors)
+    if errors:
+        raise TrainingError(
+            "the doctor found a fault that training would not survive",
+            at=str(job.directory.path),
+            found="; ".join(errors),
+            fix="mend it, or train all the same with --set train.check=false",
+        )
 
 
 def train(

@@ -9,13 +9,15 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import ceil
+from math import ceil, log
 from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from goodfit.check import Finding
+from goodfit.check.watch import Watcher
 from goodfit.data import Splits
 from goodfit.data.loader import Loader
 from goodfit.errors import RunError
@@ -56,6 +58,7 @@ class Progress(NamedTuple):
     lr: float
     images_per_second: float
     evaluation: Score | None = None
+    findings: tuple[Finding, ...] = ()  # new ones of the doctor
 
 
 class Interrupted(RunError):
@@ -85,6 +88,16 @@ class _Training:
         every = self.recipe.evaluate.every or max(1.0, train.epochs / 10)
         self.every = max(1, round(every * len(self.loader) / train.accumulate))
         self.rows: list[dict[str, Any]] = []  # log lines not written yet
+        self.watcher = (
+            Watcher(
+                pieces.model,
+                pieces.optimizer,
+                total=self.steps,
+                chance=log(len(job.splits.classes)),
+            )
+            if train.check
+            else None
+        )
 
     def run(self, resume: bool) -> Iterator[Progress]:
         first = self._restored() + 1 if resume else self._started()
@@ -111,10 +124,15 @@ class _Training:
                     mark, images, pending = time.monotonic(), 0, []
                 if step.number in self.snapshots:
                     self._snapped(self.snapshots[step.number])
+                looked = None
                 if evaluates:
-                    yield self._evaluated(step)
+                    looked = self._evaluated(step)
+                    yield looked
                     began += time.monotonic() - now  # evaluation is not training time
                     mark = time.monotonic()
+                new = self._watched(step, looked)
+                if new:
+                    yield now_at(step, self.steps, self._epoch(step.number), findings=new)
                 if saves:
                     self._saved(step.number)
                 if stops:
@@ -125,6 +143,20 @@ class _Training:
                         fix=f"go on with: goodfit resume {path}",
                     )
         self._finished()
+
+    def _watched(self, step: Step, looked: Progress | None) -> tuple[Finding, ...]:
+        """What the doctor sees in passing; kept in findings.json."""
+        if self.watcher is None:
+            return ()
+        seen = {}
+        if looked is not None and looked.evaluation is not None:
+            score = looked.evaluation
+            seen = {"val_loss": score.nll, "val_accuracy": score.accuracy}
+        new = self.watcher.step(step.number, step.loss, **seen)
+        if new and self.world.main:
+            known = self.job.directory.findings()
+            self.job.directory.write("findings.json", known + [f.to_dict() for f in new])
+        return tuple(new)
 
     def _settings(self) -> dict[str, Any]:
         recipe, train = self.recipe, self.recipe.train
@@ -283,10 +315,11 @@ class _Training:
         }
         if self.world.main:
             self.job.directory.append("evaluations.jsonl", [row])
-        loss = float(step.loss)
-        return Progress(step.number, self.steps, epoch, loss, step.lr, 0.0, found)
+        return now_at(step, self.steps, epoch, evaluation=found)
 
     def _finished(self) -> None:
+        if self.watcher is not None:
+            self.watcher.close()
         if self.average is not None:
             self._settled()
             self.average.apply_to(self.pieces.model)
@@ -302,6 +335,11 @@ class _Training:
                 self.job.directory.checkpoints / "last.safetensors", self.pieces.model, about
             )
         tested(self.job, self.pieces.model, seconds=self.seconds, steps=self.steps)
+
+
+def now_at(step: Step, steps: int, epoch: float, **more: Any) -> Progress:
+    """A step as progress, with what else there is to show."""
+    return Progress(step.number, steps, epoch, float(step.loss), step.lr, 0.0, **more)
 
 
 def changes_of(job: Job) -> tuple[Any, ...]:
