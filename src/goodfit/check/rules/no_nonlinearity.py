@@ -29,8 +29,10 @@ from goodfit.check.probes.trace import (
     is_weighted,
     layer_name,
 )
+from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
+from goodfit.ingredient import Fraction
 
 LINEAR = RESHAPES | AVERAGES | DROPOUTS | {"batch_norm", "div", "__truediv__", "feature_dropout"}
 
@@ -86,21 +88,27 @@ def pointless(a: Node, b: Node) -> bool:
 
 class NoNonlinearity(Rule):
     needs: ClassVar[tuple[type, ...]] = (Flow, Evaluation)
+    also: ClassVar[tuple[type, ...]] = (Training,)
+    most: Fraction = (
+        0.3  # share of neighbouring layers without one, that a net that learns may have
+    )
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         flow, facts = seen[Flow], seen[Evaluation]
-        found = False
-        for a, b in pairs(flow.start):
-            if pointless(a, b):
-                found = True
-                yield self.finding(
-                    layer_name(a),
-                    between=f"{layer_name(a)} and {layer_name(b)}: only linear operations",
-                    fix=f"put an activation between {layer_name(a)} and {layer_name(b)}: "
-                    f"torch.relu(...)",
-                )
+        training = seen.get(Training)
+        learns = training is not None and training.learns
+        bare = [(a, b) for a, b in pairs(flow.start) if pointless(a, b)]
+        few = len(bare) < self.most * (len(flow.start.affine()) - 1)
+        for a, b in bare:
+            yield self.finding(
+                layer_name(a),
+                severity="advice" if few and learns else "warning",
+                between=f"{layer_name(a)} and {layer_name(b)}: only linear operations",
+                fix=f"put an activation between {layer_name(a)} and {layer_name(b)}: "
+                f"torch.relu(...)",
+            )
         layers = flow.start.affine()
-        if not found and len(layers) > 1 and facts.linear < 1e-5:
+        if not bare and len(layers) > 1 and facts.linear < 1e-5:
             yield self.finding(
                 layer_name(layers[0]),
                 superposition=f"f(a) + f(b) - f(0) - f(a + b) is {facts.linear:.0e} of f: the "
