@@ -1,6 +1,7 @@
 """What a study has found so far, in one file, so that it goes on where it stopped."""
 
 import json
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ class Book:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "steps.json"
-        self.found: dict[str, Any] = {"of": {}, "spent": 0.0, "steps": []}
+        self.found: dict[str, Any] = {"of": {}, "spent": 0.0, "steps": [], "kept": {}}
         if self.path.exists():
             try:
                 self.found = json.loads(self.path.read_text("utf-8"))
@@ -51,6 +52,19 @@ class Book:
         row["step"]["number"] = place + 1
         rows[place : place + 1] = [row]
         self.save()
+
+    def keep(self, name: str, value: Any) -> Any:
+        """A decision made once: what was kept under this name before, else `value`."""
+        if name not in self.found["kept"]:
+            self.found["kept"][name] = value
+            self.save()
+        return self.found["kept"][name]
+
+    @property
+    def name(self) -> str:
+        """Of this study among all in a database."""
+        of = json.dumps(self.found["of"], sort_keys=True)
+        return f"{self.path.parent.name}-{blake2b(of.encode(), digest_size=4).hexdigest()}"
 
     @property
     def steps(self) -> tuple[TuneStep, ...]:

@@ -99,7 +99,7 @@ def lr_too_low(c: Curves) -> Sign | None:
 def underfit(c: Curves) -> Sign | None:
     if c.gap is None or c.train_accuracy is None:
         return None
-    if c.train_accuracy > 0.95 or c.gap > max(0.02, 2 * c.error):
+    if c.train_accuracy > 0.9 or c.gap > max(0.02, 2 * c.error):
         return None
     return Sign(
         "underfit",

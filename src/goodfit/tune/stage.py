@@ -14,7 +14,12 @@ from goodfit.tune.space import Base, Settings, Space, from_plain
 State = Literal["finished", "pruned", "failed", "running"]
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("asha", "hyperband", "median", "none")
-LOOKS = 9  # at validation, in a trial: halving by 3 has rungs at 1, 3 and 9
+LOOKS = 9  # at validation, in a trial, at most: halving by 3 has rungs at 1, 3 and 9
+
+
+def looks(epochs: float) -> int:
+    """Looks at validation in a trial: a few where a look costs much of an epoch."""
+    return LOOKS if epochs > 3 else 3
 
 
 class Stage(NamedTuple):
@@ -131,7 +136,7 @@ def _pruner(stage: Stage) -> Any:
     return {
         "asha": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         "hyperband": lambda: pruners.HyperbandPruner(
-            min_resource=1, max_resource=LOOKS, reduction_factor=3
+            min_resource=1, max_resource=looks(stage.epochs), reduction_factor=3
         ),
         "median": lambda: pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
         "none": pruners.NopPruner,

@@ -18,7 +18,7 @@ from goodfit.errors import TrainingError
 from goodfit.recipe.read import built
 from goodfit.run.train import Interrupted
 from goodfit.tune.space import Base, Settings, grid, said
-from goodfit.tune.stage import LOOKS, Done, Stage, State, opened, sampler_of
+from goodfit.tune.stage import Done, Stage, State, looks, opened, sampler_of
 from goodfit.tune.trial import Outcome, digest, run_trial
 
 _RETRIES = 2
@@ -120,7 +120,7 @@ def _one(
 def trial_recipe(base: Base, settings: Settings, stage: Stage) -> Any:
     """What is trained: the base with these settings, over the stage's epochs."""
     table = base.changed(settings, epochs=stage.epochs)
-    table["evaluate"] = {**table.get("evaluate", {}), "every": stage.epochs / LOOKS}
+    table["evaluate"] = {**table.get("evaluate", {}), "every": stage.epochs / looks(stage.epochs)}
     if stage.constant:
         table["schedule"] = {"kind": "constant"}
     return built(table, base.where, base.folder)

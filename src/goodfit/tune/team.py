@@ -16,6 +16,7 @@ from typing import Any
 from goodfit.data import Splits
 from goodfit.errors import GoodfitError, MissingExtraError
 from goodfit.run.start import open_data
+from goodfit.tune.held import held
 from goodfit.tune.stage import Stage
 from goodfit.tune.study import work
 from goodfit.tune.trial import hidden
@@ -67,7 +68,7 @@ def help_out(
 def helper(folder: str, data: str, salt: int) -> None:
     """A helper's whole life, in a process of its own."""
     splits, _ = open_data(data)
-    help_out(Path(folder), hidden(splits), salt=salt)
+    help_out(Path(folder), held(hidden(splits)), salt=salt)
 
 
 @contextmanager

@@ -69,14 +69,17 @@ def prepared(recipe: Recipe, splits: Splits, place: Path, device: str | None) ->
             at=splits.origin,
             fix="pass the data through goodfit.tune.trial.hidden",
         )
-    if not (place / "recipe.toml").exists():
+    if not (place / "recipe.toml").is_file():
         recipe = recipe.replaced(data=None)
         return prepare(splits, recipe, device=device, name=place.name, runs=place.parent), False
     world, old = World(device), Run(place).recipe
     loader = loader_of(old, splits, world)
     testing = testing_loaders(splits, old, loader, world)
-    again = (place / "checkpoints" / "last.pt").exists()
-    return Job(old, splits, loader, testing, RunDirectory.open(place), world), again
+    directory = RunDirectory.open(place)
+    again = (directory.checkpoints / "last.pt").exists()
+    if not again:
+        directory.rewind(0)
+    return Job(old, splits, loader, testing, directory, world), again
 
 
 def run_trial(
@@ -111,6 +114,7 @@ def run_trial(
         except _Stop as stop:
             return _read(place, str(stop))
         train_accuracy(job, place, device)
+    (place / "checkpoints" / "last.pt").unlink(missing_ok=True)  # the largest file, of no more use
     return _read(place, "")
 
 

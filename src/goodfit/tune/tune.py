@@ -20,7 +20,10 @@ from goodfit.run.directory import RunDirectory, fresh_name
 from goodfit.run.load import Run
 from goodfit.run.own import keep_own_code
 from goodfit.run.start import open_data, resume, train
+from goodfit.run.train import Interrupted
+from goodfit.tune import opening, search
 from goodfit.tune.budget import ROUNDS, Budget
+from goodfit.tune.held import held
 from goodfit.tune.space import Base, Space, base_of, read_space, said
 from goodfit.tune.stage import check_names, optuna
 from goodfit.tune.team import help_out, helpers, leading
@@ -74,7 +77,7 @@ def tuned(
             if mine:
                 return _led(base, data, splits, place, options, found, steps, on, workers, say)
         say(f"another process leads the study in {place}: helping with its trials")
-        help_out(place, hidden(splits), salt=int(time.time()), say=say)
+        help_out(place, held(hidden(splits)), salt=int(time.time()), say=say)
 
 
 def _led(
@@ -93,7 +96,7 @@ def _led(
         say(f"{folder} is finished: its test split has been looked at, so its search is over")
         return TuneReport.model_validate_json((folder / "tune.json").read_text("utf-8"))
     (folder / "stage.json").unlink(missing_ok=True)
-    walk = Walk(base, hidden(splits), folder, options, space=space, say=say)
+    walk = Walk(base, held(hidden(splits)), folder, options, space=space, say=say)
     walk.book.claim(_identity(base, splits, space))
     began = time.time()
     try:
@@ -104,6 +107,12 @@ def _led(
         else:
             _walked(walk, steps)
         final = _final(walk, data, folder, say) if not steps or "final" in steps else None
+    except Interrupted:
+        raise Interrupted(
+            "tuning was stopped; everything is saved",
+            at=str(folder),
+            fix="the same command again goes on",
+        ) from None
     finally:
         walk.book.spend(time.time() - began)
     report = _report(walk, folder, final)
@@ -122,18 +131,18 @@ def _walked(walk: Walk, steps: tuple[str, ...]) -> None:
         return walk.book.value(name.replace("-", " ")) is None
 
     if due("initial-loss"):
-        walk.initial_loss()
+        opening.initial_loss(walk)
     if due("overfit"):
-        walk.overfit()
+        opening.overfit(walk)
     if due("rate"):
-        walk.rate()
+        opening.rate(walk)
     if due("coarse"):
-        walk.coarse()
+        search.coarse(walk)
     if steps:
         if "refine" in steps:
-            walk.refine(0)
+            search.refine(walk, 0)
         if "curves" in steps:
-            walk.look(0)
+            search.look(walk, 0)
         return
     _rounds(walk)
 
@@ -146,13 +155,13 @@ def _rounds(walk: Walk) -> None:
         known = walk.book.value(f"onward{suffix}")
         if known is not None and not known["go"]:
             return
-        if known is None and not walk.refine(turn, shift):
+        if known is None and not search.refine(walk, turn, shift):
             return
-        signs = walk.look(turn)
+        signs = search.look(walk, turn)
         shift = signs[0] if signs else None
         accuracy = walk.best()[1] or 0.5
         error = sqrt(max(accuracy * (1 - accuracy), 1e-4) / len(walk.splits.val))
-        if not (known["go"] if known else walk.go_on(turn, signs, error)):
+        if not (known["go"] if known else search.go_on(walk, turn, signs, error)):
             return
 
 
