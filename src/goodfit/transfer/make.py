@@ -1,0 +1,269 @@
+"""Transferring: read recipe and weights, choose how, train, write the run."""
+
+import copy
+import time
+from collections.abc import Callable
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+
+from goodfit.augment.flip import Flip
+from goodfit.data import Splits
+from goodfit.errors import DataError, GoodfitError, ModelError
+from goodfit.models._weights import is_file, read_weights
+from goodfit.optim import Optim
+from goodfit.predict import Classifier
+from goodfit.preprocess.channel_stats import ChannelStats
+from goodfit.recipe.own import Own
+from goodfit.recipe.read import read, to_toml
+from goodfit.recipe.recipe import Recipe
+from goodfit.run.build import build, network
+from goodfit.run.checkpoint import save_weights
+from goodfit.run.directory import RunDirectory, fresh_name
+from goodfit.run.evaluate import tested, testing_loader
+from goodfit.run.load import Run
+from goodfit.run.machine import facts, synchronize
+from goodfit.run.own import keep_own_code
+from goodfit.run.report import write_report
+from goodfit.run.start import open_data, prepare, start
+from goodfit.run.train import Job, Progress, progress
+from goodfit.transfer.features import Features, features, head_module, shares_of
+from goodfit.transfer.freezing import GradualUnfreezing
+from goodfit.transfer.probe import Probe, advised, probed
+
+Mode = Literal["auto", "probe", "fine-tune", "two-phase", "gradual"]
+Say = Callable[[str], None]
+Show = Callable[[Progress], None]
+_BATCH = 64  # images at once through a frozen net
+_LAYER_DECAY = 0.75  # where the recipe has none
+_UNFREEZING = 0.5  # of the run, over which layers are set free
+
+
+class _Seen(NamedTuple):
+    """A probe that is trained and not written yet."""
+
+    job: Job
+    model: Classifier
+    probe: Probe
+    train: Features
+    seconds: dict[str, float]
+
+
+def transfer(
+    data: Any,
+    weights: str | None = None,
+    *,
+    mode: Mode = "auto",
+    recipe: Recipe | str | Path | None = None,
+    changes: tuple[str, ...] = (),
+    cache: str | Path | None = None,
+    device: str | None = None,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    download: bool = False,
+    show: Show = lambda _: None,
+    say: Say = lambda _: None,
+) -> Run:
+    """Train a classifier for `data`, beginning with `weights`; returns the finished run.
+
+    weights: a file, read as data, or the name of a net of timm ("resnet50", "resnet50.a1_in1k");
+        None where the recipe's model names them.
+    recipe: of fine-tuning; `photos-finetune` by default. `changes` as with `--set`.
+    cache: a folder that keeps features for other probes of the same images and weights.
+    """
+    if mode not in get_args(Mode):
+        raise ModelError(
+            f"{mode!r} is not a way to transfer", known=", ".join(get_args(Mode)), fix="choose one"
+        )
+    with torch.random.fork_rng():
+        asked = _recipe(recipe, weights, changes)
+        place = name or fresh_name(str(data if isinstance(data, str | Path) else "data"))
+        settings: dict[str, Any] = {"device": device, "name": place, "runs": runs}
+        settings |= {"download": download}
+        if mode in ("fine-tune", "gradual"):
+            return _tuned(data, asked, mode, "asked for", settings, None, show, say)
+        seen = _probe(data, asked, settings, None if cache is None else Path(cache), say)
+        why = "asked for"
+        if mode == "auto":
+            mode, why = _advice(seen)
+            say(f"mode {mode}: {why}")
+        if mode == "probe":
+            return _written(seen, runs, place, why)
+        return _tuned(data, asked, mode, why, settings, seen, show, say)
+
+
+def _recipe(
+    recipe: Recipe | str | Path | None, weights: str | None, changes: tuple[str, ...]
+) -> Recipe:
+    """The recipe of fine-tuning, with the weights in its model; ModelError without any."""
+    named: tuple[str, ...] = ()
+    if weights and is_file(weights):
+        read_weights(weights)  # a wrong file is refused before anything is opened
+        named = (f"model.weights={weights}",)
+    elif weights:
+        arch, _, tag = weights.partition(".")
+        named = (f"model.arch={arch}", f"model.weights={tag or 'default'}")
+    if isinstance(recipe, Recipe):
+        model: Any = recipe.model
+        fields = dict(change.partition("=")[::2] for change in named)
+        own = {field.removeprefix("model."): value for field, value in fields.items()}
+        found = recipe.replaced(model=model.replaced(**own)) if own else recipe
+    else:
+        found = read(recipe or "photos-finetune", (*named, *changes))
+        if recipe is None:  # the constants of these weights, not of the recipe's
+            found = found.replaced(preprocess=ChannelStats())
+    if not isinstance(found.model, Own) and not getattr(found.model, "weights", ""):
+        raise ModelError(
+            "there are no weights to begin with",
+            at="model",
+            seen=f"{found.model.name} starts from random weights",
+            fix="give --from a file or a name, or a recipe whose model has weights",
+        )
+    return found
+
+
+def _probe(
+    data: Any, asked: Recipe, settings: dict[str, Any], cache: Path | None, say: Say
+) -> _Seen:
+    """Run the frozen net on training and validation images, and train its classifier."""
+    job = prepare(data, _frozen(asked), **settings, say=say, dry=True)
+    if job.world.size > 1:
+        raise GoodfitError(
+            "a probe is trained by one process",
+            processes=job.world.size,
+            fix="start goodfit without torchrun, or use --mode fine-tune",
+        )
+    if "val" not in job.testing:
+        raise DataError(
+            "there are no validation images to choose the strength of the probe by",
+            fix="give a validation split, or let goodfit divide: --set data.val=0.1",
+        )
+    began = time.monotonic()
+    net, _ = network(job.recipe, len(job.splits.classes), job.loader.channels)
+    model = Classifier(job.recipe.preprocess(), net, job.splits.classes).eval()
+    model = model.to(job.world.device).to(memory_format=torch.channels_last)
+    head_module(model)
+    shares = shares_of(job.recipe.augment)
+    train = features(model, _in_order(job), shares, cache)
+    val = features(model, job.testing["val"], shares, cache)
+    synchronize(job.world.device)
+    ran = time.monotonic()
+    probe = probed(train, val, len(job.splits.classes))
+    seconds = {"features": ran - began, "classifier": time.monotonic() - ran}
+    say(
+        f"probe: {train.views[0].shape[1]} features of {len(train.labels):,} images in "
+        f"{len(shares)} view(s) took {seconds['features']:.1f} s, the classifier "
+        f"{seconds['classifier']:.1f} s; l2 {probe.l2:.2g}, validation {probe.accuracy:.2%}"
+    )
+    head = head_module(model)
+    with torch.no_grad():
+        head.weight.copy_(probe.head.weight)
+        if head.bias is None:
+            raise ModelError("this classifier has no bias", fix="use --mode fine-tune")
+        head.bias.copy_(probe.head.bias)
+    return _Seen(job, model, probe, train, seconds)
+
+
+def _frozen(asked: Recipe) -> Recipe:
+    """What of a recipe a probe uses: views that are run once, and plain weights."""
+    train = asked.train.replaced(
+        precision="float32", channels_last=True, compile=False, ema=0.0, swa=0.0, sizes=()
+    )
+    flips = tuple(change for change in asked.augment if isinstance(change, Flip))
+    return asked.replaced(train=train, augment=flips, penalties=())
+
+
+def _in_order(job: Job) -> Any:
+    """All training images once, cut as in testing; decoded images are shared where they may be."""
+    if job.recipe.evaluate.resize != 1 or job.recipe.evaluate.image_size:
+        return testing_loader(job.splits.train, job.recipe, job.loader.channels, job.world)
+    loader = copy.copy(job.loader)
+    loader.shuffle = loader.drop_last = False
+    loader.batch_size = _BATCH
+    return loader.at(0, 0)
+
+
+def _advice(seen: _Seen) -> tuple[Mode, str]:
+    counts = seen.train.labels.bincount(minlength=len(seen.job.splits.classes))
+    return advised(seen.train, counts.tolist(), seen.probe.l2)
+
+
+def _written(seen: _Seen, runs: str | Path, name: str, why: str) -> Run:
+    """The probe as a run."""
+    job = seen.job
+    directory = RunDirectory.create(name, runs)
+    recipe = keep_own_code(job.recipe, directory)
+    job = job._replace(directory=directory, recipe=recipe)
+    directory.write("data.json", job.splits.summary())
+    directory.write("machine.json", facts(job.world.device) | {"processes": 1})
+    about = {"classes": list(seen.model.classes), "step": 0}
+    for weights in ("last", "best"):
+        save_weights(directory.checkpoints / f"{weights}.safetensors", seen.model, about)
+    directory.write("transfer.json", _record("probe", why, seen))
+    tested(job, seen.model, seconds=sum(seen.seconds.values()), steps=0)
+    result = directory.read("result.json")
+    directory.write("result.json", result | {"weights": "linear probe"})
+    directory.write("recipe.toml", to_toml(recipe))  # last: without it this is no run
+    run = Run(directory.path)
+    write_report(job, run)
+    return run
+
+
+def _record(mode: str, why: str, seen: _Seen | None) -> dict[str, Any]:
+    """transfer.json: how, why, and what the probe found."""
+    record: dict[str, Any] = {"mode": mode, "why": why}
+    if seen is not None:
+        record["seconds"] = {name: round(took, 3) for name, took in seen.seconds.items()}
+        record["probe"] = {"l2": seen.probe.l2, "validation_accuracy": seen.probe.accuracy}
+        record["grid"] = [row._asdict() for row in seen.probe.tried]
+    return record
+
+
+def _tuned(
+    data: Any,
+    asked: Recipe,
+    mode: str,
+    why: str,
+    settings: dict[str, Any],
+    seen: _Seen | None,
+    show: Show,
+    say: Say,
+) -> Run:
+    """Training in the ordinary loop: all layers, or one after the other."""
+    if mode != "gradual" and seen is None:
+        job = prepare(data, asked, **settings, say=say)
+        job.directory.write("transfer.json", _record(mode, why, None))
+        return start(job, show=show, say=say)
+    optimizer = asked.optimizer
+    if isinstance(optimizer, Optim) and optimizer.layer_decay == 1:
+        say(f"layer_decay {_LAYER_DECAY}: lower layers learn more slowly")
+        asked = asked.replaced(optimizer=optimizer.replaced(layer_decay=_LAYER_DECAY))
+    if mode == "gradual":
+        asked = _gradual(asked, open_data(data)[0])
+    job = prepare(data, asked, **settings, say=say)
+    if mode == "gradual":
+        job.directory.write("transfer.json", _record(mode, why, seen))
+        if seen is None:
+            return start(job, show=show, say=say)
+    pieces = build(job.recipe, job.loader, job.splits.classes, job.loader.channels, job.world)
+    for line in pieces.said:
+        say(line)
+    if seen is not None:
+        head_module(pieces.model).load_state_dict(head_module(seen.model).state_dict())
+    job.directory.write("transfer.json", _record(mode, why, seen))
+    for step in progress(job, pieces):
+        show(step)
+    run = Run(job.directory.path)
+    write_report(job, run)
+    return run
+
+
+def _gradual(asked: Recipe, splits: Splits) -> Recipe:
+    """The recipe with a line that sets layers free during the first half of the run."""
+    train = asked.train
+    size = train.batch_size if isinstance(train.batch_size, int) else 128
+    batches = len(splits.train) * train.accumulate // size
+    count = max(1, ceil(_UNFREEZING * train.epochs * max(1, batches)))
+    return asked.replaced(layers=(*asked.layers, GradualUnfreezing(batches=count)))
