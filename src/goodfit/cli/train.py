@@ -50,7 +50,8 @@ def train(
     With no options it picks the shipped recipe that fits the data, and says why.
     """
     from goodfit.cli.display import Display
-    from goodfit.run.start import describe, prepare, start
+    from goodfit.run.describe import describe
+    from goodfit.run.start import prepare, start
 
     changes = list(set_ or [])
     for key, value in {

@@ -1,7 +1,6 @@
 """Starting a run: open the data, choose and resolve the recipe, make the directory, go."""
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,22 @@ from goodfit.augment.random_crop import RandomCrop
 from goodfit.data import Asked, Boxes, Data, Splits, guess
 from goodfit.data.loader import Loader
 from goodfit.errors import DataError, GoodfitError, ModelError, TrainingError
-from goodfit.fit import fit
-from goodfit.models import Model
 from goodfit.models._weights import is_file
-from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.rand import Rng
 from goodfit.recipe.read import read, to_toml
 from goodfit.recipe.recipe import Recipe
-from goodfit.run.build import Pieces, build, resolved, steps_of
+from goodfit.run.build import Pieces, build, resolved
 from goodfit.run.checked import cheap_rules, check_pieces
-from goodfit.run.choose import chosen, typical_side
+from goodfit.run.choose import chosen
+from goodfit.run.describe import described, fastest, timed_rows
 from goodfit.run.directory import RunDirectory, fresh_name
 from goodfit.run.evaluate import testing_loader
+from goodfit.run.fitting import epochs_in, fitting
 from goodfit.run.load import Run
-from goodfit.run.machine import facts, synchronize
+from goodfit.run.machine import facts
 from goodfit.run.own import keep_own_code
-from goodfit.run.train import Job, Progress, changes_of, progress
+from goodfit.run.pace import step_seconds
+from goodfit.run.train import Job, Progress, progress
 from goodfit.run.world import World
 
 Say = Callable[[str], None]
@@ -80,13 +79,15 @@ def prepare(
         recipe, why = chosen(splits, weights)
         say(f"recipe {recipe}: {why}")
         recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
-    recipe = _fitting(recipe.replaced(data=opened), splits, world, say)
+    recipe = fitting(recipe.replaced(data=opened), splits, world, say)
     loader = loader_of(recipe, splits, world)
     everything = loader if world.size == 1 else loader_of(recipe, splits, world, alone=True)
     recipe, timed = resolved(recipe, splits, everything, world)
     if timed:
-        say(f"steps take {_best(timed)}")
+        say(f"steps take {fastest(timed)}")
     testing = testing_loaders(splits, recipe, loader, world)
+    if recipe.train.minutes is not None:
+        recipe = _timely(Job(recipe, splits, loader, testing, RunDirectory(runs), world), say)
     place = world.agree(name or fresh_name(str(data if isinstance(data, str | Path) else "data")))
     if dry:
         return Job(recipe, splits, loader, testing, RunDirectory(Path(runs) / place), world)
@@ -96,9 +97,20 @@ def prepare(
         directory.write("recipe.toml", to_toml(recipe))
         directory.write("data.json", splits.summary())
         directory.write(
-            "machine.json", facts(world.device) | {**_timed(timed), "processes": world.size}
+            "machine.json", facts(world.device) | {**timed_rows(timed), "processes": world.size}
         )
     return Job(recipe, splits, loader, testing, directory, world)
+
+
+def _timely(job: Job, say: Say) -> Recipe:
+    """The recipe with as many epochs as its minutes allow: steps, so that a resume repeats them."""
+    train = job.recipe.train
+    assert train.minutes is not None
+    pieces = build(job.recipe, job.loader, job.splits.classes, job.loader.channels, job.world)
+    seconds = job.world.agree(step_seconds(job, pieces))
+    epochs = epochs_in(job.recipe, train.minutes, seconds, len(job.loader))
+    say(f"{train.minutes:g} minutes allow {epochs:g} epochs, at {seconds * 1e3:.0f} ms a step")
+    return job.recipe.replaced(train=train.replaced(epochs=epochs))
 
 
 def testing_loaders(
@@ -248,88 +260,3 @@ def boxes_of(recipe: Recipe, splits: Splits) -> Boxes | None:
         return torch.stack(window, dim=1)
 
     return boxes
-
-
-def _fitting(recipe: Recipe, splits: Splits, world: World, say: Say) -> Recipe:
-    """Image size and batch size that suit the data."""
-    train = recipe.train
-    changes: dict[str, Any] = {}
-    if train.image_size is None:
-        side = typical_side(splits)
-        changes["image_size"] = round(side) if side <= 64 else 224
-    size = 128 if train.batch_size == "auto" else train.batch_size
-    assert isinstance(size, int)
-    most = max(train.accumulate, len(splits.train) // 4 // train.accumulate * train.accumulate)
-    if size > most:
-        say(f"batch_size {size} is too large for {len(splits.train)} images: {most} is used")
-        size = most
-    if size % (train.accumulate * world.size):
-        size = max(1, size // (train.accumulate * world.size)) * train.accumulate * world.size
-    train = train.replaced(**changes, batch_size=size)
-    return recipe.replaced(train=train, **_suited(recipe, train.image_size))
-
-
-def _suited(recipe: Recipe, side: int | None) -> dict[str, Any]:
-    """The model for images of this side, and the preprocessing that its weights were trained on."""
-    if not isinstance(recipe.model, Model) or side is None:
-        return {}
-    suited: dict[str, Any] = {"model": recipe.model.suited(side)}
-    constants = recipe.model.constants()
-    own = recipe.preprocess
-    if constants is not None and isinstance(own, ChannelStats) and not own.mean:
-        suited["preprocess"] = ChannelStats(mean=constants.mean, std=constants.std)
-    return suited
-
-
-def described(splits: Splits) -> str:
-    """The data in a sentence."""
-    counts = ", ".join(f"{len(part):,} {name}" for name, part in splits.parts().items())
-    lines = [f"data: {counts} images in {len(splits.classes)} classes; {splits.how}"]
-    lines += [f"note: {note}" for note in splits.notes]
-    if splits.skipped:
-        first = splits.skipped[0]
-        lines.append(f"skipped {len(splits.skipped)} unreadable: {first.name} ({first.reason})")
-    return "\n".join(lines)
-
-
-def _timed(timed: dict[str, float]) -> dict[str, str]:
-    return {f"step in {name}": f"{seconds * 1e3:.0f} ms" for name, seconds in timed.items()}
-
-
-def _best(timed: dict[str, float]) -> str:
-    name, seconds = min(timed.items(), key=lambda item: item[1])
-    others = ", ".join(f"{k} {v * 1e3:.0f} ms" for k, v in timed.items() if k != name)
-    return f"{seconds * 1e3:.0f} ms in {name} ({others})"
-
-
-def describe(job: Job) -> str:
-    """What `--dry-run` prints: data, model, expected time, and the resolved recipe."""
-    pieces = build(job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world)
-    total, a_step = steps_of(job.recipe, job.loader), step_seconds(job, pieces)
-    weights = sum(p.numel() for p in pieces.model.parameters())
-    minutes = total * a_step / 60
-    return "\n".join(
-        [
-            *(f"# {line}" for line in described(job.splits).splitlines()),
-            f"# model: {weights:,} parameters; lr {pieces.optimizer.param_groups[0]['lr']:g}",
-            f"# time: {total} steps of {a_step * 1e3:.0f} ms, about {minutes:.1f} minutes",
-            f"# would be written to: {job.directory.path}",
-            to_toml(job.recipe),
-        ]
-    )
-
-
-def step_seconds(job: Job, pieces: Pieces, budget: float = 3.0) -> float:
-    """Seconds of a training step, by taking a few; the pieces are used up."""
-    settings: dict[str, Any] = {"optimizer": pieces.optimizer, "loss": pieces.loss}
-    began, done = time.monotonic(), 0
-    for step in fit(pieces.model, job.loader, augment=changes_of(job), steps=10_000, **settings):
-        if step.number == 2:  # the first ones build plans and fill caches
-            synchronize(job.world.device)
-            began = time.monotonic()
-        done = step.number - 2
-        if done > 0 and time.monotonic() - began > budget:
-            break
-    synchronize(job.world.device)
-    job.loader.at(0, 0)
-    return (time.monotonic() - began) / max(done, 1)

@@ -67,7 +67,12 @@ class Interrupted(RunError):
 
 def progress(job: Job, pieces: Pieces, *, resume: bool = False) -> Iterator[Progress]:
     """Train to the end, then evaluate; yields every second or so and at each evaluation."""
-    return _Training(job, pieces).run(resume)
+    training = _Training(job, pieces)
+    try:
+        yield from training.run(resume)
+    finally:
+        if training.watcher is not None:
+            training.watcher.close()  # its hooks are the model's no longer
 
 
 class _Training:
@@ -318,8 +323,6 @@ class _Training:
         return now_at(step, self.steps, epoch, evaluation=found)
 
     def _finished(self) -> None:
-        if self.watcher is not None:
-            self.watcher.close()
         if self.average is not None:
             self._settled()
             self.average.apply_to(self.pieces.model)

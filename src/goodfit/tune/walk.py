@@ -117,9 +117,9 @@ class Walk:
         """Run a stage with whoever helps, and wait for the last of them."""
         queued(stage, first)
         stage.write(self.folder / "stage.json")
-        study = opened(stage)
+        study, again = opened(stage), 1
         while True:
-            if self.works:
+            if self.works and again:
                 work(stage, self.splits, say=self.say)
             again = recovered(study, stage)
             rows = trials(study)

@@ -1,0 +1,25 @@
+"""How long a training step takes, by taking a few."""
+
+import time
+from typing import Any
+
+from goodfit.fit import fit
+from goodfit.run.build import Pieces
+from goodfit.run.machine import synchronize
+from goodfit.run.train import Job, changes_of
+
+
+def step_seconds(job: Job, pieces: Pieces, budget: float = 3.0) -> float:
+    """Seconds of a training step, by taking a few; the pieces are used up."""
+    settings: dict[str, Any] = {"optimizer": pieces.optimizer, "loss": pieces.loss}
+    began, done = time.monotonic(), 0
+    for step in fit(pieces.model, job.loader, augment=changes_of(job), steps=10_000, **settings):
+        if step.number == 2:  # the first ones build plans and fill caches
+            synchronize(job.world.device)
+            began = time.monotonic()
+        done = step.number - 2
+        if done > 0 and time.monotonic() - began > budget:
+            break
+    synchronize(job.world.device)
+    job.loader.at(0, 0)
+    return (time.monotonic() - began) / max(done, 1)
