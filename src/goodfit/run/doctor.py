@@ -17,7 +17,7 @@ from goodfit.recipe.recipe import LISTS
 from goodfit.run.build import build
 from goodfit.run.checked import Augmented, check_pieces
 from goodfit.run.load import Run
-from goodfit.run.start import prepare
+from goodfit.run.start import NOT_TIMED, prepare
 from goodfit.run.train import Job
 
 
@@ -70,10 +70,9 @@ def _job(what: str, data: str | None, device: str | None) -> Job:
             data if data is not None else run.recipe.data, run.recipe, device=device, dry=True
         )
     if what in shipped() or what.endswith(".toml"):
-        return prepare(
-            data or ("digits" if what == "digits" else None), what, device=device, dry=True
-        )
-    return prepare(what, None, device=device, dry=True)
+        known = data or ("digits" if what == "digits" else None)
+        return prepare(known, what, changes=NOT_TIMED, device=device, dry=True)
+    return prepare(what, None, changes=NOT_TIMED, device=device, dry=True)
 
 
 def check_job(

@@ -11,7 +11,7 @@ from goodfit.recipe.read import load, read, shipped
 from goodfit.recipe.recipe import BASES
 from goodfit.report.contact_sheet import contact_sheet
 from goodfit.report.svg import Series, line_chart, svg_file
-from goodfit.run.start import loader_of, prepare
+from goodfit.run.start import NOT_TIMED, loader_of, prepare
 from goodfit.run.world import World
 
 
@@ -34,7 +34,7 @@ def augment_picture(
     data: str, recipe: str | None, changes: tuple[str, ...], out: Path, images: int
 ) -> str:
     """Write a contact sheet of one batch under each augmentation and under all of them."""
-    job = prepare(data, recipe, changes=changes, device="cpu", dry=True)
+    job = prepare(data, recipe, changes=changes + NOT_TIMED, device="cpu", dry=True)
     [batch] = [
         b for _, b in zip(range(1), loader_of(job.recipe, job.splits, World("cpu")), strict=False)
     ]

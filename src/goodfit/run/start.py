@@ -30,6 +30,7 @@ from goodfit.run.pace import step_seconds
 from goodfit.run.train import Job, Progress, progress
 from goodfit.run.world import World
 
+NOT_TIMED = ("train.precision=float32", "train.channels_last=false")  # where speed is no matter
 Say = Callable[[str], None]
 Show = Callable[[Progress], None]
 
