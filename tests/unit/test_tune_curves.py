@@ -4,7 +4,7 @@ from math import exp
 
 import pytest
 
-from goodfit.tune.curves import Curves, look
+from goodfit.tune.curves import Curves, look, together
 
 
 def curves(
@@ -76,3 +76,10 @@ def test_a_gap_within_chance_is_no_sign():
 def test_short_and_empty_records_are_no_trouble():
     assert found(Curves((), (), (), 10, 100)) == set()
     assert found(Curves((2.3,), (0.1,), (2.3,), 10, 100, 0.1)) == {"underfit"}
+
+
+def test_several_signs_ask_together():
+    slow = [2.3 - 0.004 * i for i in range(100)]
+    asked = together(look(curves(slow, [0.2, 0.3], train=0.3)))
+    assert (asked.rule, asked.lr, asked.epochs) == ("lr-too-low and underfit", 3.0, 1.5)
+    assert together([]) is None

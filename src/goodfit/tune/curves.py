@@ -14,7 +14,7 @@ Source: Johnson, EECS 498, step 6 of "choosing hyperparameters". Lecture: Choosi
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import isfinite, log, sqrt
+from math import isfinite, log, prod, sqrt
 from statistics import fmean
 from typing import NamedTuple
 
@@ -58,6 +58,20 @@ def look(curves: Curves) -> list[Sign]:
     """Everything the rules find."""
     found = [rule(curves) for rule in RULES]
     return [sign for sign in found if sign is not None]
+
+
+def together(signs: Sequence[Sign]) -> Sign | None:
+    """What several signs ask of the next round, as one; None if there are none."""
+    if not signs:
+        return None
+    return Sign(
+        " and ".join(s.rule for s in signs),
+        "",
+        "",
+        prod(s.lr for s in signs),
+        prod(s.regularize for s in signs),
+        prod(s.epochs for s in signs),
+    )
 
 
 def lr_too_high(c: Curves) -> Sign | None:

@@ -49,11 +49,12 @@ def rate(walk: Walk) -> None:
         penalties=recipe.penalties,
         clip_norm=recipe.train.clip_norm or inf,
         precision=pieces.precision,
+        accumulate=recipe.train.accumulate,
         seed=recipe.train.seed,
     )
     scale = own.lr / pieces.optimizer.param_groups[0]["lr"]  # as the recipe states it
     lr = own.lr if found.lr is None else float(f"{found.lr * scale:.3g}")
-    epoch = found.seconds_per_step * len(job.loader)
+    epoch = found.seconds_per_step * len(job.loader) / recipe.train.accumulate
     words, onward = _rate_words(found, scale, lr)
     dots = [(row.lr * scale, min(row.end, 2 * found.start)) for row in found.tried]
     line = curve("loss after a few updates", dots, "learning rate", log_x=True, dots=True)

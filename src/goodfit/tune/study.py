@@ -76,11 +76,13 @@ def _one(
     """One trial, from its settings to what the storage is told."""
     beat = time.monotonic()
 
-    def look(number: int, accuracy: float) -> str:
+    def alive() -> None:
         nonlocal beat
         if time.monotonic() - beat > _BEAT:
             beat = time.monotonic()
             trial.set_user_attr("alive", time.time())
+
+    def look(number: int, accuracy: float) -> str:
         trial.report(accuracy, number)
         return "pruned" if trial.should_prune() else ""
 
@@ -89,7 +91,13 @@ def _one(
         place = Path(stage.runs) / digest(recipe, splits)
         _noted(trial, place=str(place))
         found = runner(
-            recipe, splits, place, look=look, deadline=stage.deadline, device=stage.device
+            recipe,
+            splits,
+            place,
+            look=look,
+            alive=alive,
+            deadline=stage.deadline,
+            device=stage.device,
         )
     except (Interrupted, KeyboardInterrupt):  # its settings come first when the study goes on
         _told(study, trial, "FAIL", dropped=True)

@@ -22,6 +22,7 @@ from goodfit.tune.study import work
 from goodfit.tune.trial import hidden
 
 _WAIT = 0.3  # seconds between looks at the folder
+_AGAIN = 5.0  # seconds between looks at a stage that had nothing to do: a crash gives it some
 
 
 @contextmanager
@@ -57,11 +58,14 @@ def help_out(
     folder: Path, splits: Splits, *, salt: int = 0, say: Callable[[str], None] = lambda line: None
 ) -> None:
     """Work on whatever stage is on, until nobody leads the study any more."""
+    last, since = None, 0.0
     while led(folder):
+        stage = None
         with suppress(FileNotFoundError, ValueError):
             stage = Stage.read(folder / "stage.json")
-            if stage.target:
-                work(stage, splits, salt=salt, say=say)
+        if stage is not None and (stage != last or time.monotonic() - since > _AGAIN):
+            work(stage, splits, salt=salt, say=say)
+            last, since = stage, time.monotonic()
         time.sleep(_WAIT)
 
 

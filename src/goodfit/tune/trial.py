@@ -88,12 +88,14 @@ def run_trial(
     place: Path,
     *,
     look: Look,
+    alive: Callable[[], None] = lambda: None,
     deadline: float = float("inf"),
     device: str | None = None,
 ) -> Outcome:
     """Train a trial, or read it if it is done.
 
-    look: is told every validation accuracy. deadline: in seconds since 1970; then it stops.
+    look: is told every validation accuracy. alive: is called every second or so.
+    deadline: in seconds since 1970; then it stops.
     """
     if (place / "result.json").exists():
         return _read(place, "")
@@ -101,6 +103,7 @@ def run_trial(
         job, again = prepared(recipe, splits, place, device)
 
         def show(progress: Progress) -> None:
+            alive()
             why = "out of time" if time.time() > deadline else ""
             if progress.evaluation is not None:
                 number = len(job.directory.lines("evaluations.jsonl"))

@@ -21,7 +21,7 @@ from goodfit.run.load import Run
 from goodfit.run.own import keep_own_code
 from goodfit.run.start import open_data, resume, train
 from goodfit.run.train import Interrupted
-from goodfit.tune import opening, search
+from goodfit.tune import curves, opening, search
 from goodfit.tune.budget import ROUNDS, Budget
 from goodfit.tune.held import held
 from goodfit.tune.space import Base, Space, base_of, read_space, said
@@ -158,7 +158,7 @@ def _rounds(walk: Walk) -> None:
         if known is None and not search.refine(walk, turn, shift):
             return
         signs = search.look(walk, turn)
-        shift = signs[0] if signs else None
+        shift = curves.together(signs)
         accuracy = walk.best()[1] or 0.5
         error = sqrt(max(accuracy * (1 - accuracy), 1e-4) / len(walk.splits.val))
         if not (known["go"] if known else search.go_on(walk, turn, signs, error)):

@@ -1,4 +1,4 @@
-"""The seven steps. Each finds something, says it in words, and notes it in the study's book."""
+"""A study under way: what all its steps share. Each notes what it found in the study's book."""
 
 import time
 from collections.abc import Callable
@@ -131,8 +131,10 @@ class Walk:
             if time.time() > stage.deadline + 60:
                 break
             time.sleep(0.3)
+        if self.works:
+            work(stage, self.splits, say=self.say)  # what a helper's crash has queued at the end
         (self.folder / "stage.json").unlink(missing_ok=True)  # helpers have no more to do
-        return rows
+        return trials(study)
 
     def best(self) -> tuple[Settings, float | None]:
         """The best settings of the search, and their validation accuracy."""
