@@ -179,9 +179,11 @@ class Walk:
 
     def epoch_seconds(self) -> float:
         known = (self.book.value("rate") or {}).get("epoch_seconds")
+        known = known or self.book.found["kept"].get("epoch seconds")
         if known is None and self.options.budget.seconds is not None:
             job, pieces = self.built()
-            known = step_seconds(job, pieces) * len(job.loader)
+            seconds = step_seconds(job, pieces) * len(job.loader)
+            known = self.book.keep("epoch seconds", seconds)
         return 1.2 * float(known or 0.0)  # with evaluation
 
     def final_epochs(self) -> float:
