@@ -25,8 +25,11 @@ def test_every_class_is_divided_in_proportion(labels, val, test, seed):
             got = (labels[places] == label).sum()
             if total < 4 or wanted == 0:
                 assert got == 0
-            else:
-                assert got == max(1, np.floor(wanted * total + 0.5))
+                continue
+            exact = max(1, np.floor(wanted * total + 0.5))
+            # both shares rounded up may leave nothing for train, which then takes one back
+            last = got == exact - 1 and (labels[division.train] == label).sum() == 1
+            assert got == exact or last
         assert (labels[division.train] == label).any()
 
 

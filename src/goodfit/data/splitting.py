@@ -65,6 +65,8 @@ class _Ledger:
             if share > 0:
                 held = np.maximum(np.floor(share * counts + 0.5).astype(np.int64), 1)
                 self.target[:, which] = np.where(counts >= _FEW, held, 0)
+        empty = (counts >= _FEW) & (self.target.sum(1) >= counts)  # rounded up on both sides
+        self.target[empty, 1 + self.target[empty, 1:].argmax(1)] -= 1
         self.target[:, 0] = counts - self.target[:, 1] - self.target[:, 2]
         self.lacks, self.spare = self.target.copy(), counts  # spare: not held out
 
