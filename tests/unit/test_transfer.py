@@ -127,6 +127,15 @@ def test_an_interrupted_run_goes_on_with_the_right_layers():
     assert "low.0.weight" in step(nets[1], 5)
 
 
+def test_a_net_that_is_put_back_is_frozen_again():
+    net = Net()
+    GradualUnfreezing(stages=3, batches=6)(net)
+    for seed in range(5):
+        step(net, seed)
+    net.batches_seen.zero_()  # as a preflight does, that takes a few steps and undoes them
+    assert step(net, 5) == {"fc.weight", "fc.bias", "batches_seen"}
+
+
 def test_dropout_of_the_classifier_works_on_and_testing_is_left_alone():
     net = Net()
     GradualUnfreezing(stages=1, batches=1)(net)

@@ -63,28 +63,25 @@ class _Freezing:
 
     def __init__(self, model: nn.Module, stages: list[tuple[str, ...]], batches: int) -> None:
         self.stages, self.batches = stages, batches
-        self.seen: int | None = None  # the buffer's value; None: not read yet
-        self.free = -1
+        self.seen, self.free = 0, -1
+        self.known: tuple[Any, int] = None, 0  # the buffer and its version when `seen` was right
         model.register_buffer(_SEEN, torch.zeros((), dtype=torch.int64))
         model.register_forward_pre_hook(self.before)
-        model.register_load_state_dict_post_hook(self.loaded)  # type: ignore[no-untyped-call]
-
-    def loaded(self, *_: Any) -> None:
-        self.seen, self.free = None, -1
 
     def before(self, model: nn.Module, _: Any) -> None:
         """Called with every batch: nothing to do where the net is tested."""
         if not model.training:
             return
         count: Tensor = model.get_buffer(_SEEN)
-        seen = int(count) if self.seen is None else self.seen
-        free = min(len(self.stages), 1 + seen * len(self.stages) // self.batches)
+        if self.known[0] is not count or self.known[1] != count._version:
+            self.seen, self.free = int(count), -1  # a read waits for the device: only then
+        free = min(len(self.stages), 1 + self.seen * len(self.stages) // self.batches)
         if free != self.free:
             self._set_free(model, free)
         for module in self.frozen:
             module.training = False  # the loop puts the whole net in training mode at every step
         count.add_(1)
-        self.seen = seen + 1
+        self.seen, self.known = self.seen + 1, (count, count._version)
 
     def _set_free(self, model: nn.Module, free: int) -> None:
         names = {name for stage in self.stages[:free] for name in stage}

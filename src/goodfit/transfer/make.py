@@ -29,6 +29,7 @@ from goodfit.run.own import keep_own_code
 from goodfit.run.report import write_report
 from goodfit.run.start import open_data, prepare, start
 from goodfit.run.train import Job, Progress, progress
+from goodfit.run.world import pick_device
 from goodfit.transfer.features import Features, features, head_module, shares_of
 from goodfit.transfer.freezing import GradualUnfreezing
 from goodfit.transfer.probe import Probe, advised, probed
@@ -36,7 +37,7 @@ from goodfit.transfer.probe import Probe, advised, probed
 Mode = Literal["auto", "probe", "fine-tune", "two-phase", "gradual"]
 Say = Callable[[str], None]
 Show = Callable[[Progress], None]
-_BATCH = 64  # images at once through a frozen net
+_CPU_BATCH = 16  # images at once through a frozen net: more leave the CPU's cache, and are slower
 _LAYER_DECAY = 0.75  # where the recipe has none
 _UNFREEZING = 0.5  # of the run, over which layers are set free
 
@@ -128,7 +129,7 @@ def _probe(
     data: Any, asked: Recipe, settings: dict[str, Any], cache: Path | None, say: Say
 ) -> _Seen:
     """Run the frozen net on training and validation images, and train its classifier."""
-    job = prepare(data, _frozen(asked), **settings, say=say, dry=True)
+    job = prepare(data, _frozen(asked, settings["device"]), **settings, say=say, dry=True)
     if job.world.size > 1:
         raise GoodfitError(
             "a probe is trained by one process",
@@ -166,13 +167,17 @@ def _probe(
     return _Seen(job, model, probe, train, seconds)
 
 
-def _frozen(asked: Recipe) -> Recipe:
+def _frozen(asked: Recipe, device: str | None) -> Recipe:
     """What of a recipe a probe uses: views that are run once, and plain weights."""
     train = asked.train.replaced(
         precision="float32", channels_last=True, compile=False, ema=0.0, swa=0.0, sizes=()
     )
     flips = tuple(change for change in asked.augment if isinstance(change, Flip))
-    return asked.replaced(train=train, augment=flips, penalties=())
+    at_once = asked.evaluate.batch_size
+    if pick_device(device).type == "cpu":
+        at_once = min(at_once, _CPU_BATCH)
+    evaluate = asked.evaluate.replaced(batch_size=at_once)
+    return asked.replaced(train=train, augment=flips, penalties=(), evaluate=evaluate)
 
 
 def _in_order(job: Job) -> Any:
@@ -181,7 +186,7 @@ def _in_order(job: Job) -> Any:
         return testing_loader(job.splits.train, job.recipe, job.loader.channels, job.world)
     loader = copy.copy(job.loader)
     loader.shuffle = loader.drop_last = False
-    loader.batch_size = _BATCH
+    loader.batch_size = job.recipe.evaluate.batch_size
     return loader.at(0, 0)
 
 
@@ -231,33 +236,34 @@ def _tuned(
     show: Show,
     say: Say,
 ) -> Run:
-    """Training in the ordinary loop: all layers, or one after the other."""
-    if mode != "gradual" and seen is None:
-        job = prepare(data, asked, **settings, say=say)
-        job.directory.write("transfer.json", _record(mode, why, None))
-        return start(job, show=show, say=say)
-    optimizer = asked.optimizer
-    if isinstance(optimizer, Optim) and optimizer.layer_decay == 1:
-        say(f"layer_decay {_LAYER_DECAY}: lower layers learn more slowly")
-        asked = asked.replaced(optimizer=optimizer.replaced(layer_decay=_LAYER_DECAY))
+    """Train in the ordinary loop, from the classifier that was `seen`, if one was."""
+    if mode != "fine-tune":
+        asked = _slower_below(asked, say)
     if mode == "gradual":
         asked = _gradual(asked, open_data(data)[0])
     job = prepare(data, asked, **settings, say=say)
-    if mode == "gradual":
+    if job.world.main:
         job.directory.write("transfer.json", _record(mode, why, seen))
-        if seen is None:
-            return start(job, show=show, say=say)
+    if seen is None:
+        return start(job, show=show, say=say)
     pieces = build(job.recipe, job.loader, job.splits.classes, job.loader.channels, job.world)
     for line in pieces.said:
         say(line)
-    if seen is not None:
-        head_module(pieces.model).load_state_dict(head_module(seen.model).state_dict())
-    job.directory.write("transfer.json", _record(mode, why, seen))
+    head_module(pieces.model).load_state_dict(head_module(seen.model).state_dict())
     for step in progress(job, pieces):
         show(step)
     run = Run(job.directory.path)
     write_report(job, run)
     return run
+
+
+def _slower_below(asked: Recipe, say: Say) -> Recipe:
+    """The recipe with rates that fall with depth, where it has none of its own."""
+    optimizer = asked.optimizer
+    if not isinstance(optimizer, Optim) or optimizer.layer_decay < 1:
+        return asked
+    say(f"layer_decay {_LAYER_DECAY}: lower layers learn more slowly")
+    return asked.replaced(optimizer=optimizer.replaced(layer_decay=_LAYER_DECAY))
 
 
 def _gradual(asked: Recipe, splits: Splits) -> Recipe:
