@@ -1,6 +1,6 @@
 """Does a program learn once it is changed as the finding asks?
 
-flock /tmp/heavy.lock nice -n 10 python -m benchmarks.check.fixes \
+python -m benchmarks.check.fixes \
     >> benchmarks/results/check_fixes.jsonl
 
 For each fault in changes.py: check the faulty program, take the fix text of a finding that names

@@ -1,6 +1,6 @@
 """Does every fault hurt, and does every healthy program learn?
 
-flock /tmp/heavy.lock nice -n 10 python -m benchmarks.check.verify development \
+python -m benchmarks.check.verify development \
     >> benchmarks/results/check_verified.jsonl
 
 Trains each program and, if it is faulty, its twin, with several seeds. A fault hurts if the

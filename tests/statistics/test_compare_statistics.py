@@ -26,7 +26,13 @@ def at_most(rate: float, repeats: int) -> float:
 
 @pytest.mark.parametrize(
     "setting",
-    [{"seed_sd": 0.02}, {"seed_sd": 0.0}, {"image_sd": 0.0}, {"seeds": 2, "seed_sd": 0.02}, {"seeds": 10}],
+    [
+        {"seed_sd": 0.02},
+        {"seed_sd": 0.0},
+        {"image_sd": 0.0},
+        {"seeds": 2, "seed_sd": 0.02},
+        {"seeds": 10},
+    ],
 )
 def test_intervals_cover_at_least_as_stated(setting):
     rng, repeats = np.random.default_rng(0), 1500

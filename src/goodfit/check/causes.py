@@ -192,8 +192,13 @@ EXPLAINS: dict[str, list[str]] = {
 }
 
 
-def folded(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+def folded(
+    findings: Sequence[Finding], layers: Sequence[str] = ()
+) -> tuple[list[Finding], list[Finding]]:
     """(causes, symptoms): a symptom names its cause in `because`.
+
+    layers: names from the input to the head. Where two findings could each be the other's cause,
+    the one that shows first on the way through the net is.
 
     Only alarms explain, and only what is no worse than themselves: advice about the input scale
     does not swallow an error. The catch-all goes under anything that was found.
@@ -202,10 +207,14 @@ def folded(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     catch_all = {"cannot-overfit-batch"}
     causes, symptoms = [], []
     explained_by: dict[str, str] = {}
+    first = _first_places(alarms, layers)
     for finding in alarms:
         if finding.rule in catch_all:
             continue
         for symptom in EXPLAINS.get(finding.rule, ()):
+            mutual = finding.rule in EXPLAINS.get(symptom, ())
+            if mutual and first.get(symptom, len(layers)) < first.get(finding.rule, -1):
+                continue
             if symptom != finding.rule and not _explained(finding.rule, symptom, explained_by):
                 explained_by.setdefault(symptom, finding.rule)
     others = [f for f in alarms if f.rule not in catch_all]
@@ -218,6 +227,16 @@ def folded(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
         else:
             causes.append(finding)
     return causes, symptoms
+
+
+def _first_places(alarms: Sequence[Finding], layers: Sequence[str]) -> dict[str, int]:
+    """How far from the input each rule first found something, where it named a layer."""
+    place = {name: number for number, name in enumerate(layers)}
+    first: dict[str, int] = {}
+    for finding in alarms:
+        if finding.where in place:
+            first[finding.rule] = min(first.get(finding.rule, len(layers)), place[finding.where])
+    return first
 
 
 def _explained(rule: str, symptom: str, explained_by: dict[str, str]) -> bool:

@@ -5,7 +5,7 @@ put back bit for bit, also when the program raises.
 """
 
 import inspect
-import resource
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -77,7 +77,8 @@ def check(
         work = Work(program, seconds)
         seen, failed = measure(work, train_batches, val_batches, needed(rules))
     findings, skipped = judged(rules, seen, failed)
-    causes, symptoms = folded(findings)
+    flow = seen.get(Flow)
+    causes, symptoms = folded(findings, [la.name for la in flow.layers] if flow else [])
     return Report(
         worst_first(causes),
         symptoms,
@@ -144,7 +145,12 @@ def _device(model: nn.Module) -> torch.device:
 
 def _resident() -> int:
     """Peak memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if sys.platform == "win32":
+        return 0  # not known there
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def check_file(place: str, **settings: Any) -> Report:

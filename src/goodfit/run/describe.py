@@ -25,7 +25,7 @@ def timed_rows(timed: dict[str, float]) -> dict[str, str]:
 def fastest(timed: dict[str, float]) -> str:
     name, seconds = min(timed.items(), key=lambda item: item[1])
     others = ", ".join(f"{k} {v * 1e3:.0f} ms" for k, v in timed.items() if k != name)
-    return f"{seconds * 1e3:.0f} ms in {name} ({others})"
+    return f"{seconds * 1e3:.0f} ms in {name}" + (f" ({others})" if others else "")
 
 
 def describe(job: Job) -> str:

@@ -71,15 +71,17 @@ def prepare(
     if weights and is_file(weights) and not Path(weights).expanduser().is_file():
         raise ModelError("there is no such file of weights", at=weights, fix="correct the path")
     if isinstance(recipe, str | Path):
-        recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
+        recipe = read(recipe, weights_changes(weights) + changes)
     splits, opened = open_data(
         data if data is not None or recipe is None else recipe.data, download=download
     )
+    if not world.main:  # one voice is enough
+        say = _quiet
     say(described(splits))
     if recipe is None:
         recipe, why = chosen(splits, weights)
         say(f"recipe {recipe}: {why}")
-        recipe = read(recipe, changes + ((f"model.weights={weights}",) if weights else ()))
+        recipe = read(recipe, weights_changes(weights) + changes)
     recipe = fitting(recipe.replaced(data=opened), splits, world, say)
     loader = loader_of(recipe, splits, world)
     everything = loader if world.size == 1 else loader_of(recipe, splits, world, alone=True)
@@ -101,6 +103,16 @@ def prepare(
             "machine.json", facts(world.device) | {**timed_rows(timed), "processes": world.size}
         )
     return Job(recipe, splits, loader, testing, directory, world)
+
+
+def weights_changes(weights: str | None) -> tuple[str, ...]:
+    """What `--from` changes in a recipe: a file is read, a name is timm's, as resnet50.a1_in1k."""
+    if not weights:
+        return ()
+    if is_file(weights):
+        return (f"model.weights={weights}",)
+    arch, _, tag = weights.partition(".")
+    return (f"model.arch={arch}", f"model.weights={tag or 'default'}")
 
 
 def _timely(job: Job, say: Say) -> Recipe:
@@ -128,6 +140,8 @@ def testing_loaders(
 def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = False) -> Run:
     """Train a prepared job to the end and write its report."""
     classes, channels = job.splits.train.classes, job.loader.channels
+    if not job.world.main:
+        say = _quiet
     try:
         pieces = build(job.recipe, job.loader, classes, channels, job.world)
     except GoodfitError:

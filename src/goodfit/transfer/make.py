@@ -27,7 +27,7 @@ from goodfit.run.load import Run
 from goodfit.run.machine import facts, synchronize
 from goodfit.run.own import keep_own_code
 from goodfit.run.report import write_report
-from goodfit.run.start import open_data, prepare, start
+from goodfit.run.start import open_data, prepare, start, weights_changes
 from goodfit.run.train import Job, Progress, progress
 from goodfit.run.world import pick_device
 from goodfit.transfer.features import Features, features, head_module, shares_of
@@ -99,13 +99,9 @@ def _recipe(
     recipe: Recipe | str | Path | None, weights: str | None, changes: tuple[str, ...]
 ) -> Recipe:
     """The recipe of fine-tuning, with the weights in its model; ModelError without any."""
-    named: tuple[str, ...] = ()
     if weights and is_file(weights):
         read_weights(weights)  # a wrong file is refused before anything is opened
-        named = (f"model.weights={weights}",)
-    elif weights:
-        arch, _, tag = weights.partition(".")
-        named = (f"model.arch={arch}", f"model.weights={tag or 'default'}")
+    named = weights_changes(weights)
     if isinstance(recipe, Recipe):
         model: Any = recipe.model
         fields = dict(change.partition("=")[::2] for change in named)

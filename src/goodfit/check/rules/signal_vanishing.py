@@ -24,6 +24,11 @@ from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Positive
 
+FIX = (
+    'nn.init.kaiming_normal_(weight, nonlinearity="relu") before a ReLU, '
+    'nonlinearity="linear" (gain 1) before tanh or SELU'
+)
+
 
 def chain(flow: Flow) -> list[Layer]:
     """Layers on the way, from the first to the head."""
@@ -58,8 +63,7 @@ class SignalVanishing(Rule):
                 spread=f"{last.spread_in:.2g} between samples at {last.name}, "
                 f"{first.spread_in:.2g} at the input",
                 gain=f"{worst.gain:.2g} here, the least of {len(layers)} layers",
-                fix="initialize for the activation: nn.init.kaiming_normal_(weight, "
-                'nonlinearity="relu"), or LeCun normal for SELU',
+                fix=FIX,
                 patch={"init": [{"kind": "kaiming"}]},
             )
             return
@@ -71,6 +75,6 @@ class SignalVanishing(Rule):
                 gain=f"{worst.gain:.2g} from input to output",
                 weights=f"standard deviation {worst.weight_std:.2g}, He's is "
                 f"{1.414 * expected:.2g}",
-                fix='nn.init.kaiming_normal_(weight, nonlinearity="relu")',
+                fix=FIX,
                 patch={"init": [{"kind": "kaiming"}]},
             )
