@@ -47,6 +47,31 @@ def test_weights_that_jump_are_reported():
     assert "lr-too-high" in run(0.01, steps=40, grow=1.3)
 
 
+def test_weights_before_a_norm_may_turn_fast_while_the_loss_falls():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 64, bias=False), nn.BatchNorm1d(64), nn.Linear(64, 3))
+    groups = [
+        {"params": [model[0].weight, model[2].weight], "lr": 0.02, "weight_decay": 8.0},
+        {"params": list(model[1].parameters()), "lr": 0.02, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    watcher = Watcher(model, optimizer, every=5)
+    x = torch.randn(256, 8)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 1).long()
+    sizes = []
+    for number in range(1, 61):
+        before = model[0].weight.detach().clone()
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        sizes.append(float((model[0].weight - before).norm() / before.norm()))
+        watcher.step(number, loss)
+    watcher.close()
+    assert sorted(sizes)[30] > 0.1  # the case is what it says
+    assert "lr-too-high" not in {f.rule for f in watcher.findings}
+
+
 def test_weights_that_do_not_move_are_reported():
     assert "lr-too-low" in run(1e-12)
 

@@ -1,13 +1,19 @@
 """Take some batches of the user's, in bounded time and memory, as (x, y)."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    WeightedRandomSampler,
+)
 
 from goodfit.batch import Batch, as_float
 from goodfit.check.program import Part
@@ -34,6 +40,30 @@ def taken(
     if not kept:
         raise DataError("there are no batches", fix="pass batches of (images, targets)")
     return Part(kept, complete, _draws(batches))
+
+
+def spread(batches: Iterable[Any], images: int) -> Iterable[Any]:
+    """The same samples thinned out evenly, where the first `images` would not stand for all.
+
+    Validation sets are often sorted by class and read in order. A DataLoader over an indexable
+    data set is thinned by samples, a sequence of batches by batches; others stay as they are.
+    """
+    if isinstance(batches, DataLoader) and isinstance(batches.sampler, SequentialSampler):
+        dataset: Any = batches.dataset
+        count = _length(dataset)
+        if count <= images or batches.batch_size is None:
+            return batches
+        places = np.linspace(0, count - 1, images).round().astype(int).tolist()
+        return DataLoader(
+            Subset(dataset, places), batches.batch_size, collate_fn=batches.collate_fn
+        )
+    if isinstance(batches, Sequence) and batches and isinstance(batches[0], (tuple, list)):
+        each = max(1, _length(batches[0][0]))
+        wanted = max(1, images // each)
+        if len(batches) > wanted:
+            places = np.linspace(0, len(batches) - 1, wanted).round().astype(int).tolist()
+            return [batches[place] for place in places]
+    return batches
 
 
 def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from goodfit.check.batches import taken
+from goodfit.check.batches import spread, taken
 from goodfit.check.causes import folded
 from goodfit.check.finding import Finding, Report, worst_first
 from goodfit.check.holm import holm
@@ -28,6 +28,7 @@ from goodfit.check.work import Work
 from goodfit.errors import ModelError, RecipeError
 from goodfit.ingredient import find, names, page
 
+_VAL = 2048  # validation images to look at
 LEVEL = 0.01  # chance of any false alarm in a report, over all rules and layers
 
 
@@ -65,7 +66,9 @@ def check(
         program = Program(
             model,
             taken(train_batches, where),
-            taken(val_batches, where, images=2048) if val_batches is not None else None,
+            taken(spread(val_batches, _VAL), where, images=_VAL)
+            if val_batches is not None
+            else None,
             loss,
             optimizer,
             schedule,

@@ -166,7 +166,9 @@ class Watcher:
             return []
         where = max(ratios, key=lambda n: ratios[n])
         median = sorted(ratios.values())[len(ratios) // 2]
-        self._large = self._large + 1 if median > 0.1 else 0
+        # weights before a norm may turn fast and learn all the same: only a loss that stays is one
+        falls = self._windows[-1][1] < 0.9 * self._windows[0][1]
+        self._large = self._large + 1 if median > 0.1 and not falls else 0
         self._small = self._small + 1 if median < 1e-8 and lr >= 0.5 * self._peak else 0
         if self._large >= 3:
             return [

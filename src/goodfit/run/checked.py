@@ -7,6 +7,7 @@ from goodfit.augment.pipeline import Pipeline
 from goodfit.batch import Batch
 from goodfit.check import Report, check, rule_names
 from goodfit.check.check import chosen
+from goodfit.data.loader import Loader
 from goodfit.losses.interpolate import interpolated
 from goodfit.run.build import Pieces, steps_of
 from goodfit.run.train import Job, changes_of
@@ -33,7 +34,7 @@ def check_pieces(
     return check(
         pieces.model,
         Augmented(job),
-        job.testing.get("val"),
+        _mixed(job),
         loss=_soft(pieces) if mixes else pieces.loss,
         optimizer=pieces.optimizer,
         schedule=job.recipe.schedule,
@@ -41,6 +42,25 @@ def check_pieces(
         seed=seed,
         select=select,
         ignore=ignore,
+    )
+
+
+def _mixed(job: Job) -> Loader | None:
+    """The validation images in random order: the doctor looks at the first some thousand."""
+    val = job.testing.get("val")
+    if val is None:
+        return None
+    return Loader(
+        val.source,
+        val.batch_size,
+        size=val.size,
+        channels=val.channels,
+        shuffle=True,
+        drop_last=False,
+        seed=job.recipe.train.seed,
+        device=val.device,
+        workers=job.recipe.train.workers,
+        resize=job.recipe.evaluate.resize,
     )
 
 
