@@ -1,6 +1,5 @@
 """The arms of a comparison: a base recipe and what each arm changes in it."""
 
-from itertools import product
 from typing import Any, NamedTuple
 
 from goodfit.errors import RecipeError
@@ -113,18 +112,6 @@ def _changed(table: Table, change: str) -> list[Arm]:
         changed = _copied(table)
         set_field(changed, f"{key}{equals}{value}")
         made.append(Arm(f"{key}={value}", built(changed, f"{key}={value}")))
-    return made
-
-
-def grid(base: Recipe, fields: dict[str, list[str]]) -> list[Arm]:
-    """Every combination of values of several fields."""
-    made = []
-    for values in product(*fields.values()):
-        changed = _copied(table_of(base))
-        said = [f"{key}={value}" for key, value in zip(fields, values, strict=True)]
-        for one in said:
-            set_field(changed, one)
-        made.append(Arm(" ".join(said), built(changed)))
     return made
 
 

@@ -34,6 +34,22 @@ class OwnOptimizer(Optimizer):
                 self.state[p][name] = torch.zeros_like(p, memory_format=torch.preserve_format)
         return [self.state[p][name] for p in params]
 
+    def adam(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
+    ) -> list[Tensor]:
+        """Adam's bias-corrected changes, before the rate; `steps` counts the one under way."""
+        beta1, beta2 = group["betas"]
+        means, squares = self.buffers(params, "mean"), self.buffers(params, "square")
+        torch._foreach_lerp_(means, grads, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
+        roots = torch._foreach_div(squares, 1 - beta2 ** group["steps"])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group["eps"])
+        changes = list(torch._foreach_div(means, 1 - beta1 ** group["steps"]))
+        torch._foreach_div_(changes, roots)
+        return changes
+
 
 def norms(tensors: list[Tensor]) -> Tensor:
     """The Euclidean norm of each tensor, without waiting for the device."""

@@ -38,17 +38,8 @@ class LayerwiseAdam(OwnOptimizer):
         super().__init__(groups, defaults | {"betas": betas, "eps": eps})
 
     def step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        beta1, beta2 = group["betas"]
         group["steps"] += 1
-        means, squares = self.buffers(params, "mean"), self.buffers(params, "square")
-        torch._foreach_lerp_(means, grads, 1 - beta1)
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
-        roots = torch._foreach_div(squares, 1 - beta2 ** group["steps"])
-        torch._foreach_sqrt_(roots)
-        torch._foreach_add_(roots, group["eps"])
-        changes = list(torch._foreach_div(means, 1 - beta1 ** group["steps"]))
-        torch._foreach_div_(changes, roots)
+        changes = self.adam(group, params, grads)
         torch._foreach_add_(changes, params, alpha=group["weight_decay"])
         if group["are_weights"]:
             w, r = norms(params), norms(changes)

@@ -69,7 +69,7 @@ class Orthogonal(OwnOptimizer):
     def step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         group["steps"] += 1
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        changes = self._matrices if group["orthogonal"] else self._adam
+        changes = self._matrices if group["orthogonal"] else self.adam
         torch._foreach_add_(params, changes(group, params, grads), alpha=-group["lr"])
 
     def _matrices(
@@ -89,21 +89,6 @@ class Orthogonal(OwnOptimizer):
             done *= 0.2 * max(rows, columns) ** 0.5
             found |= {i: u.view(params[i].shape) for i, u in zip(members, done, strict=True)}
         return [found[i].to(params[i].dtype) for i in range(len(params))]
-
-    def _adam(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-    ) -> list[Tensor]:
-        beta1, beta2 = group["betas"]
-        means, squares = self.buffers(params, "mean"), self.buffers(params, "square")
-        torch._foreach_lerp_(means, grads, 1 - beta1)
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
-        roots = torch._foreach_div(squares, 1 - beta2 ** group["steps"])
-        torch._foreach_sqrt_(roots)
-        torch._foreach_add_(roots, group["eps"])
-        changes = list(torch._foreach_div(means, 1 - beta1 ** group["steps"]))
-        torch._foreach_div_(changes, roots)
-        return changes
 
 
 def orthogonalized(matrices: Tensor, steps: int = 5) -> Tensor:

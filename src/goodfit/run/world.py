@@ -64,14 +64,6 @@ class World:
         dist.all_gather_object(parts, mine)
         return parts
 
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean of a scalar over the processes."""
-        if self.size == 1:
-            return value
-        total = value.clone()
-        dist.all_reduce(total)
-        return total / self.size
-
     def close(self) -> None:
         """Leave the group."""
         if self.size > 1 and dist.is_initialized():
