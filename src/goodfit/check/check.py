@@ -16,11 +16,12 @@ from torch.optim import Optimizer
 
 from goodfit.check.batches import spread, taken
 from goodfit.check.causes import folded
-from goodfit.check.finding import Finding, Report, worst_first
+from goodfit.check.finding import Finding, worst_first
 from goodfit.check.holm import holm
 from goodfit.check.probes import measure
 from goodfit.check.probes.flow import Flow
 from goodfit.check.program import Program, own_randomness
+from goodfit.check.report import Report
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.check.untouched import untouched

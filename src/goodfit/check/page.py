@@ -1,13 +1,10 @@
 """The report of a check as one self-contained HTML page; every text is escaped."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment
 
-if TYPE_CHECKING:
-    from goodfit.check.finding import Report
+from goodfit.check.finding import Finding
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>goodfit check</title>
@@ -22,14 +19,14 @@ dt{color:#666}dd{margin:0;overflow-wrap:anywhere}
 @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}article{background:#242424}dt{color:#aaa}}
 </style></head><body>
 <h1>goodfit check</h1>
-<p>{{ report.summary() }}</p>
-{% for finding in report.findings %}
+<p>{{ summary }}</p>
+{% for finding in findings %}
 <article class="{{ finding.severity }}">
 <h2>{{ finding.severity }}: <code>{{ finding.rule }}</code></h2>
 <dl><dt>at</dt><dd><code>{{ finding.where }}</code></dd>
 {% for name, text in finding.evidence.items() %}<dt>{{ name }}</dt><dd>{{ text }}</dd>
 {% endfor %}<dt>fix</dt><dd>{{ finding.fix }}</dd></dl>
-{% set symptoms = report.explained | selectattr("because", "equalto", finding.rule) | list %}
+{% set symptoms = explained | selectattr("because", "equalto", finding.rule) | list %}
 {% if symptoms %}<details><summary>explains {{ symptoms | length }} more</summary>
 {% for symptom in symptoms %}<p><code>{{ symptom.rule }}</code> at <code>{{ symptom.where }}</code>:
 {% for name, text in symptom.evidence.items() %}{{ name }} {{ text }}; {% endfor %}</p>
@@ -37,13 +34,22 @@ dt{color:#666}dd{margin:0;overflow-wrap:anywhere}
 </article>
 {% else %}<p>No rule found anything.</p>
 {% endfor %}
-{% if report.skipped %}<details><summary>{{ report.skipped | length }} rules could not run</summary>
-<dl>{% for rule, why in report.skipped.items() %}<dt><code>{{ rule }}</code></dt><dd>{{ why }}</dd>
+{% if skipped %}<details><summary>{{ skipped | length }} rules could not run</summary>
+<dl>{% for rule, why in skipped.items() %}<dt><code>{{ rule }}</code></dt><dd>{{ why }}</dd>
 {% endfor %}</dl></details>{% endif %}
 </body></html>
 """
 
 
-def page(report: Report) -> str:
-    """The whole page."""
-    return Environment(autoescape=True).from_string(TEMPLATE).render(report=report)
+def page(
+    findings: Sequence[Finding],
+    explained: Sequence[Finding],
+    skipped: Mapping[str, str],
+    summary: str,
+) -> str:
+    """The whole page. explained: symptoms that go under their cause; skipped: rule and reason."""
+    return (
+        Environment(autoescape=True)
+        .from_string(TEMPLATE)
+        .render(findings=findings, explained=explained, skipped=skipped, summary=summary)
+    )

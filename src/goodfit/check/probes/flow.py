@@ -5,16 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from goodfit.check.probes.trace import (
-    ATTENTION,
-    NORMS,
-    RESHAPES,
-    Node,
-    Trace,
-    is_weighted,
-    layer_name,
-    trace,
-)
+from goodfit.check.probes.operations import ATTENTION, NORMS, RESHAPES
+from goodfit.check.probes.trace import Node, Trace, is_weighted, layer_name, trace
 from goodfit.check.program import Clone, reseed
 from goodfit.check.work import Work, accuracy
 

@@ -21,7 +21,8 @@ from typing import ClassVar
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.trace import RECTIFIERS, Trace, layer_name
+from goodfit.check.probes.operations import RECTIFIERS
+from goodfit.check.probes.trace import Trace, layer_name
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen

@@ -18,7 +18,8 @@ from typing import ClassVar
 
 from goodfit.check.finding import Finding
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.trace import ATTENTION, DROPOUTS, is_weighted
+from goodfit.check.probes.operations import ATTENTION, DROPOUTS
+from goodfit.check.probes.trace import is_weighted
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 

@@ -19,7 +19,8 @@ from typing import ClassVar
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.trace import DROPOUTS, is_weighted
+from goodfit.check.probes.operations import DROPOUTS
+from goodfit.check.probes.trace import is_weighted
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen

@@ -20,7 +20,7 @@ from typing import ClassVar
 from goodfit.check.finding import Finding
 from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.gradients import Grad, Gradients
-from goodfit.check.probes.trace import SQUASHERS
+from goodfit.check.probes.operations import SQUASHERS
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen

@@ -20,15 +20,8 @@ from typing import ClassVar
 from goodfit.check.finding import Finding
 from goodfit.check.probes.evaluation import Evaluation
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.trace import (
-    AVERAGES,
-    DROPOUTS,
-    RESHAPES,
-    Node,
-    Trace,
-    is_weighted,
-    layer_name,
-)
+from goodfit.check.probes.operations import AVERAGES, DROPOUTS, RESHAPES
+from goodfit.check.probes.trace import Node, Trace, is_weighted, layer_name
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen

@@ -22,7 +22,8 @@ from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.dry_run import DryRun
 from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.loss_facts import LossFacts
-from goodfit.check.probes.trace import RECTIFIERS, RESHAPES, SOFTMAXES, SQUASHERS, Node, Trace
+from goodfit.check.probes.operations import RECTIFIERS, RESHAPES, SOFTMAXES, SQUASHERS
+from goodfit.check.probes.trace import Node, Trace
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction

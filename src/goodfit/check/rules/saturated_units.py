@@ -19,7 +19,8 @@ from typing import ClassVar
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.trace import PRODUCTS, RESHAPES, SQUASHERS, Node, Trace, layer_name
+from goodfit.check.probes.operations import PRODUCTS, RESHAPES, SQUASHERS
+from goodfit.check.probes.trace import Node, Trace, layer_name
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
