@@ -1,0 +1,1 @@
+"""Programs written and verified last and fixed before any doctor saw them."""
