@@ -21,8 +21,8 @@ from goodfit.batch import Images
 from goodfit.errors import RecipeError
 
 _BY_ANTIALIAS = {
-    True: torch.ops.aten._upsample_bilinear2d_aa.default,
-    False: torch.ops.aten.upsample_bilinear2d.default,
+    True: torch.ops.aten._upsample_bilinear2d_aa,
+    False: torch.ops.aten.upsample_bilinear2d,
 }  # F.interpolate does not take the size and the scale
 _LARGE = 64 * 64  # pixels of a result
 Kind = Literal["flip", "shift", "scale"]
@@ -176,14 +176,19 @@ def _in_turn(images: Images, box: Box) -> Images:
     For results this large the loop itself costs a twentieth, and the kernel is twice as fast as
     what works for whole batches.
     """
-    resize = _BY_ANTIALIAS[box.antialias]
+    resize = _BY_ANTIALIAS[box.antialias].out
     result = images.new_empty(*images.shape[:2], *box.size)
     mirrored = [False] * len(images) if box.mirrored is None else box.mirrored.tolist()
     windows = zip(*(part.tolist() for part in box[:4]), mirrored, strict=True)
     for i, (top, left, height, width, mirror) in enumerate(windows):
         window = images[i : i + 1, :, top : top + ceil(height), left : left + ceil(width)]
-        shown = resize(window, box.size, False, box.size[0] / height, box.size[1] / width)
-        result[i : i + 1] = shown.flip(-1) if mirror else shown
+        scales, shown = (box.size[0] / height, box.size[1] / width), result[i : i + 1]
+        if window.shape[2:].numel() == 1:  # of which torch's kernel for bytes makes an error
+            shown.copy_(window.expand_as(shown))
+            continue
+        resize(window.contiguous(), box.size, False, *scales, out=shown)
+        if mirror:
+            shown.copy_(shown.flip(-1))
     return result
 
 

@@ -18,6 +18,7 @@ from goodfit.batch import Batch, Images, as_float
 
 Mean = Float[Tensor, "n c"]
 Colors = Float[Tensor, "n c c+1"]
+_AT_ONCE = 1 << 17  # numbers
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
 
 
@@ -42,24 +43,38 @@ def mean_color(images: Images, needed: bool = True) -> Mean:
     n, c = images.shape[:2]
     if not needed:
         return torch.zeros(n, c, device=images.device)
-    return as_float(images).mean((2, 3)).float()
+    return torch.cat([as_float(images[some]).mean((2, 3)).float() for some in parts_of(images)])
 
 
 def recolored(images: Images, colors: Colors, by_channel: bool = False) -> Images:
     """The map of the colors applied to every pixel, as float in 0..1."""
     n, c, h, w = images.shape
     linear, shift = colors[:, :, :c], colors[:, :, c:]
-    owned = not images.is_floating_point()
-    if owned:
-        images, linear = images.float(), linear * (1 / 255)
-    flat = images.reshape(n, c, h * w)
-    linear, shift = linear.to(flat.dtype), shift.to(flat.dtype)
-    if by_channel or c == 1:
-        scale = linear.diagonal(dim1=1, dim2=2)[:, :, None]
-        result = torch.addcmul(shift, flat, scale, out=flat if owned else None)
-    else:
-        result = torch.baddbmm(shift, linear, flat)
-    return result.clamp_(0, 1).view(n, c, h, w)
+    kept = images.dtype if images.is_floating_point() else torch.float32
+    if not images.is_floating_point():
+        linear = linear * (1 / 255)
+    linear, shift = linear.to(kept), shift.to(kept)
+    result = torch.empty(n, c, h * w, dtype=kept, device=images.device)
+    for some in parts_of(images):
+        flat, shown = images[some].to(kept).reshape(-1, c, h * w), result[some]
+        if by_channel or c == 1:
+            scale = linear[some].diagonal(dim1=1, dim2=2)[:, :, None]
+            torch.addcmul(shift[some], flat, scale, out=shown)
+        else:
+            torch.baddbmm(shift[some], linear[some], flat, out=shown)
+        shown.clamp_(0, 1)
+    return result.view(n, c, h, w)
+
+
+def parts_of(images: Images) -> list[slice]:
+    """The batch in parts that stay in a core's cache from one step to the next.
+
+    One part elsewhere than on a CPU, and for the compiler, which joins the steps itself.
+    """
+    n, size = len(images), max(1, images.shape[1:].numel())
+    whole = images.device.type != "cpu" or torch.compiler.is_compiling()
+    step = max(1, n if whole else _AT_ONCE // size)
+    return [slice(i, i + step) for i in range(0, max(1, n), step)]
 
 
 def then(first: Colors, second: Colors) -> Colors:

@@ -66,7 +66,7 @@ class Reader:
         self._free, self._lock = hold_bytes, threading.Lock()
 
     def read(
-        self, places: Sequence[int], epoch: int, out: UInt8[np.ndarray, "n h w c"]
+        self, places: Sequence[int], epoch: int, out: UInt8[np.ndarray, "n c h w"]
     ) -> list[tuple[int, str]]:
         """Write the images at `places` to `out`; the places of the broken ones, with reasons."""
         broken: list[tuple[int, str]] = []
@@ -76,7 +76,7 @@ class Reader:
             try:
                 shape, show = self._open(place)
                 if self.boxes is None:
-                    out[row] = show(None)
+                    out[row] = show(None).transpose(2, 0, 1)
                 else:
                     opened.append((row, show))
                     shapes.append(shape)
@@ -84,7 +84,7 @@ class Reader:
                 broken.append((place, str(error)))
         for (row, show), box in zip(opened, self._draw(places, opened, shapes, epoch), strict=True):
             try:
-                out[row] = show(box)
+                out[row] = show(box).transpose(2, 0, 1)
             except BrokenImageError as error:
                 broken.append((places[row], str(error)))
         return broken

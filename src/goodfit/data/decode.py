@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import torch
-import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -123,9 +122,12 @@ def resized(image: Pixels, size: tuple[int, int], box: Box) -> Pixels:
     part = image[top:bottom, left:right]
     if part.shape[:2] == size:
         return part
-    planes = torch.from_numpy(part).permute(2, 0, 1)[None]
-    scaled = F.interpolate(planes, size, mode="bilinear", antialias=True)
-    result: Pixels = scaled[0].permute(1, 2, 0).numpy()
+    result = np.empty((*size, image.shape[2]), np.uint8)
+    planes, shown = (
+        torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        for pixels in (np.ascontiguousarray(part), result)
+    )
+    torch.ops.aten._upsample_bilinear2d_aa.out(planes, size, False, out=shown)
     return result
 
 

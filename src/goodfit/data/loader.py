@@ -53,7 +53,7 @@ class _Job(NamedTuple):
 
     places: Int[Tensor, " n"]
     missing: Int[Tensor, " m"]
-    arriving: UInt8[np.ndarray, "m h w c"]
+    arriving: UInt8[np.ndarray, "m c h w"]
     chunks: list[Future[list[tuple[int, str]]]]
 
 
@@ -187,9 +187,9 @@ class Loader:
         ]
         return _Job(places, missing, out, chunks)
 
-    def _buffer(self, count: int) -> UInt8[np.ndarray, "m h w c"]:
+    def _buffer(self, count: int) -> UInt8[np.ndarray, "m c h w"]:
         """Memory for decoded images; pinned, and so reused, where the device copies from it."""
-        shape = (count, *self.size, self.channels)
+        shape = (count, self.channels, *self.size)
         pin = self.device.type == "cuda" and count > 0
         buffer: np.ndarray = torch.empty(shape, dtype=torch.uint8, pin_memory=pin).numpy()
         return buffer
@@ -201,7 +201,7 @@ class Loader:
             found = self._reader.read(missing.tolist(), epoch, out)
         else:
             found = [broken for chunk in chunks for broken in chunk.result()]
-        arrived = torch.from_numpy(out).permute(0, 3, 1, 2)
+        arrived = torch.from_numpy(out)
         if found:
             self._broken |= dict(found)
             check_broken(self.skipped, len(self.source), self.max_broken, "while decoding")

@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from goodfit.errors import GoodfitError
+from goodfit.memory import keep_freed_memory
 
 
 class World:
@@ -21,6 +22,8 @@ class World:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     @property
     def main(self) -> bool:

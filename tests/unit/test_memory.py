@@ -1,0 +1,34 @@
+"""Freed memory stays with the process that asked for it, where the C library can do that."""
+
+import subprocess
+import sys
+
+import pytest
+
+from goodfit.memory import keep_freed_memory
+
+FAULTS = """
+import resource, numpy as np
+from goodfit.memory import keep_freed_memory
+
+def faults(kept=None):
+    np.full(1 << 26, 1, np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.full(1 << 26, 1, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(), keep_freed_memory(), faults())
+"""
+
+
+def test_memory_that_was_freed_needs_no_new_pages():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
+    before, kept, after = done.stdout.split()
+    if kept == "False":
+        pytest.skip("this C library does not keep memory on request")
+    assert 4 * int(after) < int(before)
+
+
+def test_a_c_library_without_the_setting_is_no_error(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()
