@@ -1,11 +1,11 @@
 """Does a program learn once it is changed as the finding asks?
 
-python -m benchmarks.check.fixes \
-    >> benchmarks/results/check_fixes.jsonl
+python -m benchmarks.check.fixes --rows benchmarks/results/check_fixes.jsonl
 
 For each fault in changes.py: check the faulty program, take the fix text of a finding that names
 the cause, see that the text asks for the change, apply it to the faulty program, train it, and
 measure. Mended means that the measure reaches what a healthy program of its kind must reach.
+One JSON line per program; lines that the file already has are not run again.
 """
 
 import argparse
@@ -43,16 +43,16 @@ def tried(program: Program, seed: int = 0) -> dict[str, object]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--rows", type=Path, required=True, help="the file of rows; grows")
     ask.add_argument("--only", default="", help="a regular expression on the names")
-    ask.add_argument("--done", type=Path, help="a file of earlier rows; they are skipped")
     args = ask.parse_args()
     torch.set_flush_denormal(True)
-    done: set[str] = set()
-    if args.done and args.done.exists():
-        done = {json.loads(line)["program"] for line in args.done.read_text().splitlines()}
-    for program in programs("development", args.only):
-        if program.name in CHANGES and program.name not in done:
-            print(json.dumps(tried(program)), flush=True)
+    lines = args.rows.read_text().splitlines() if args.rows.exists() else []
+    done = {json.loads(line)["program"] for line in lines}
+    with args.rows.open("a") as file:
+        for program in programs("development", args.only):
+            if program.name in CHANGES and program.name not in done:
+                print(json.dumps(tried(program)), file=file, flush=True)
 
 
 if __name__ == "__main__":
