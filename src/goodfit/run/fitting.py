@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import torch
@@ -84,15 +83,19 @@ def _largest(recipe: Recipe, splits: Splits, world: World) -> int:
     return fits
 
 
+def cost_share(train: Train) -> float:
+    """What steps cost when images grow during the run, as a share of steps at full size."""
+    full = train.image_size or 1
+    starts = [start for start, _ in train.sizes] + [1.0]
+    parts = zip(train.sizes, starts[1:], strict=False)
+    return sum((end - start) * (side / full) ** 2 for (start, side), end in parts) or 1.0
+
+
 def epochs_in(recipe: Recipe, minutes: float, step_seconds: float, batches: int) -> float:
     """How many epochs `minutes` allow, when a step at full image size takes `step_seconds`.
 
     Steps on smaller images cost in proportion to their pixels.
     """
     train = recipe.train
-    full = train.image_size or 1
-    starts = [start for start, _ in train.sizes] + [1.0]
-    parts = zip(train.sizes, starts[1:], strict=False)
-    share = sum((end - start) * (side / full) ** 2 for (start, side), end in parts) or 1.0
-    steps = max(1.0, 60 * minutes / prod((step_seconds, share)))
+    steps = max(1.0, 60 * minutes / (step_seconds * cost_share(train)))
     return round(steps * train.accumulate / batches, 4)

@@ -85,7 +85,7 @@ def pick_device(name: str | None, local_rank: int = 0) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise GoodfitError(
             f"there is no device {name!r} here",
-            seen=str(error).splitlines()[0],
+            seen=str(error).splitlines()[0].split(". ")[0],
             fix="use --device cpu, or leave --device out to take the best there is",
         ) from None
     return torch.device("cuda", local_rank) if name == "cuda" else device
