@@ -134,7 +134,8 @@ def _wider(images: Images, reach: tuple[int, int], border: Border) -> Images:
         before, after = images[..., :1], images[..., w - 1 :]
         sides = (before.expand(*before.shape[:3], right), after.expand(*after.shape[:3], right))
     else:
-        sides = images[..., 1 : right + 1].flip(-1), images[..., w - right - 1 : w - 1].flip(-1)
+        mirrored = images.flip(-1)  # torch is slow where rows are as short as the sides
+        sides = mirrored[..., w - right - 1 : w - 1], mirrored[..., 1 : right + 1]
     return torch.cat([sides[0], images, sides[1]], dim=-1).contiguous()
 
 

@@ -59,7 +59,7 @@ def recolored(images: Images, colors: Colors, by_channel: bool = False) -> Image
         flat, shown = images[some].to(kept).reshape(-1, c, h * w), result[some]
         if by_channel or c == 1:
             scale = linear[some].diagonal(dim1=1, dim2=2)[:, :, None]
-            torch.addcmul(shift[some], flat, scale, out=shown)
+            torch.mul(flat, scale, out=shown).add_(shift[some])
         else:
             torch.baddbmm(shift[some], linear[some], flat, out=shown)
         shown.clamp_(0, 1)
