@@ -250,17 +250,3 @@ def one_channel_before_the_head(sick: bool, seed: int) -> Pieces:
     """A width multiplier rounded the last stage down to one channel."""
     model = MobileV1(3, 5, last=1 if sick else 40)
     return assemble(model, textures(seed).normalized(), adam(model, 4e-3), steps=120)
-
-
-class OneBlockOften(SmallMixer):
-    def __init__(self, sick: bool) -> None:
-        super().__init__(3, 4)
-        if sick:
-            self.mix = nn.ModuleList([self.mix[0]] * 8)
-
-
-@faulty("shared-parameters", net="mixer", where={"mix"}, least=0.7)
-def eight_times_one_mixer_layer(sick: bool, seed: int) -> Pieces:
-    """[layer] * 8 repeats one layer instead of making eight."""
-    model = OneBlockOften(sick)
-    return assemble(model, disks(seed).normalized(), sgd(model, 0.1), steps=120)
