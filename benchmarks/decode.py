@@ -2,7 +2,10 @@
 
 All sides do the same: read and decode JPEG files, a random resized crop, a random flip, and color
 jitter unless --no-jitter, then normalize to float batches. They run in turns, in one process, with
-as many workers as there are cores. "in memory" is the same with photographs that stay decoded.
+as many workers as there are cores. "in memory" is the same with photographs that stay decoded. On a
+machine that does other work meanwhile take --workers 0: everything on the calling thread, in CPU
+seconds, so that waiting for a core does not count; nor does the peers' way from process to process.
+Freed memory is kept, for all sides.
 
 python benchmarks/decode.py imagenet-300/ >> benchmarks/results/decode.jsonl
 
@@ -34,6 +37,7 @@ from goodfit.augment.pipeline import Pipeline
 from goodfit.augment.random_crop import RandomCrop
 from goodfit.data import Asked, Loader
 from goodfit.data._files import Files, threads
+from goodfit.memory import keep_freed_memory
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.rand import Rng
 
@@ -48,10 +52,11 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("--batch", type=int, default=64)
     ask.add_argument("--rounds", type=int, default=5)
     ask.add_argument("--no-jitter", action="store_true")
+    ask.add_argument("--workers", type=int, default=threads())
     return ask.parse_args()
 
 
-def ours(paths: list[Path], batch: int, jitter: bool, hold_bytes: int) -> Epoch:
+def ours(paths: list[Path], batch: int, jitter: bool, workers: int, hold_bytes: int) -> Epoch:
     """The loader with parts, then whole-batch augmentation and preprocessing."""
     root = Path(os.path.commonpath(paths))
     names = [str(path.relative_to(root)) for path in paths]
@@ -62,7 +67,14 @@ def ours(paths: list[Path], batch: int, jitter: bool, hold_bytes: int) -> Epoch:
         return torch.stack(crop.windows(sizes, Rng(0, "random-crop", asked)), dim=1).float()
 
     loader = Loader(
-        files, batch, size=224, shuffle=True, drop_last=False, boxes=boxes, hold_bytes=hold_bytes
+        files,
+        batch,
+        size=224,
+        shuffle=True,
+        drop_last=False,
+        boxes=boxes,
+        hold_bytes=hold_bytes,
+        workers=workers,
     )
     change = Pipeline([Flip(), ColorJitter(hue=0)] if jitter else [Flip()])
     normalize = ChannelStats(mean=MEAN, std=STD)()
@@ -88,9 +100,9 @@ class Photos(Dataset[tuple[Tensor, int]]):
             return self.change(Image.open(file).convert("RGB")), 0
 
 
-def batches(dataset: Dataset[tuple[Tensor, int]], batch: int) -> Epoch:
+def batches(dataset: Dataset[tuple[Tensor, int]], batch: int, workers: int) -> Epoch:
     loader = DataLoader(
-        dataset, batch, shuffle=True, num_workers=threads(), persistent_workers=True
+        dataset, batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )
 
     def epoch() -> Iterator[int]:
@@ -100,14 +112,14 @@ def batches(dataset: Dataset[tuple[Tensor, int]], batch: int) -> Epoch:
     return epoch
 
 
-def torchvision_side(paths: list[Path], batch: int, jitter: bool) -> Epoch:
+def torchvision_side(paths: list[Path], batch: int, jitter: bool, workers: int) -> Epoch:
     steps = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()]
     steps += [transforms.ColorJitter(0.4, 0.4, 0.4)] if jitter else []
     steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    return batches(Photos(paths, transforms.Compose(steps)), batch)
+    return batches(Photos(paths, transforms.Compose(steps)), batch, workers)
 
 
-def timm_side(paths: list[Path], batch: int, jitter: bool) -> Epoch:
+def timm_side(paths: list[Path], batch: int, jitter: bool, workers: int) -> Epoch:
     from timm.data import create_loader
 
     class Unchanged(Photos):
@@ -125,8 +137,8 @@ def timm_side(paths: list[Path], batch: int, jitter: bool) -> Epoch:
         use_prefetcher=False,
         color_jitter=0.4 if jitter else None,
         interpolation="bilinear",
-        num_workers=threads(),
-        persistent_workers=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
         device=torch.device("cpu"),
     )
 
@@ -137,7 +149,7 @@ def timm_side(paths: list[Path], batch: int, jitter: bool) -> Epoch:
     return epoch
 
 
-def albumentations_side(paths: list[Path], batch: int, jitter: bool) -> Epoch:
+def albumentations_side(paths: list[Path], batch: int, jitter: bool, workers: int) -> Epoch:
     import albumentations
     import cv2
     from albumentations.pytorch import ToTensorV2
@@ -153,40 +165,46 @@ def albumentations_side(paths: list[Path], batch: int, jitter: bool) -> Epoch:
             image = cv2.imread(str(self.paths[place]), cv2.IMREAD_COLOR)
             return change(image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB))["image"], 0
 
-    return batches(Decoded(paths, lambda image: image), batch)
+    return batches(Decoded(paths, lambda image: image), batch, workers)
 
 
 def main() -> None:
     args = arguments()
+    keep_freed_memory()  # the peers' worker processes inherit it
     found = sorted(
         path for path in args.folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")
     )
     paths = (found * -(-args.images // len(found)))[: args.images]
     jitter = not args.no_jitter
+    known = (paths, args.batch, jitter, args.workers)
+    clock, name = time.perf_counter, "wall"
+    if not args.workers:
+        clock, name = time.process_time, "process CPU time"
+        torch.set_num_threads(1)
     sides = {
-        "goodfit": ours(paths, args.batch, jitter, hold_bytes=0),
-        "goodfit, in memory": ours(paths, args.batch, jitter, hold_bytes=1 << 32),
-        "torchvision": torchvision_side(paths, args.batch, jitter),
-        "timm": timm_side(paths, args.batch, jitter),
+        "goodfit": ours(*known, hold_bytes=0),
+        "goodfit, in memory": ours(*known, hold_bytes=1 << 32),
+        "torchvision": torchvision_side(*known),
+        "timm": timm_side(*known),
     }
     try:
-        sides["albumentations"] = albumentations_side(paths, args.batch, jitter)
+        sides["albumentations"] = albumentations_side(*known)
     except (ImportError, KeyError) as error:  # KeyError: with an OpenCV it does not know
         print(f"albumentations is left out: {error!r}", file=sys.stderr)
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(args.rounds + 1):
-        for name, epoch in sides.items():
-            start = time.perf_counter()
+        for side, epoch in sides.items():
+            start = clock()
             images = sum(epoch())
             if turn:  # the first round starts workers and fills memory
-                rates[name].append(images / (time.perf_counter() - start))
-    for name, seen in rates.items():
+                rates[side].append(images / (clock() - start))
+    for side, seen in rates.items():
         low, _, high = quantiles(seen, n=4)
-        row = {"what": name, "images_per_second": round(median(seen))}
+        row = {"what": side, "images_per_second": round(median(seen))}
         row |= {"spread": round((high - low) / median(seen), 3), "rounds": len(seen)}
         row |= {"ratio": round(median(rates["goodfit"]) / median(seen), 2)}
         row |= {"ratio_in_memory": round(median(rates["goodfit, in memory"]) / median(seen), 2)}
-        row |= {"jitter": jitter, "files": len(found), "workers": threads()}
+        row |= {"jitter": jitter, "files": len(found), "workers": args.workers, "clock": name}
         row |= {"machine": f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"}
         row |= {"python": platform.python_version()}
         row |= {n: version(n) for n in ("torch", "torchvision", "timm", "simplejpeg", "pillow")}
