@@ -18,6 +18,9 @@ from goodfit.layers.sigmoid import Sigmoid
 from goodfit.layers.softplus import Softplus
 from goodfit.layers.swish import Swish
 from goodfit.layers.tanh import Tanh
+from goodfit.models.cnn import CNN
+from goodfit.models.fast_net import FastNet
+from goodfit.models.resnet import ResNet
 
 X = torch.linspace(-4, 4, 41, dtype=torch.float64)
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -142,6 +145,18 @@ def test_selu_refuses_batch_norm_and_names_its_companions():
     assert error.value.at == "1"
     assert "lecun" in error.value.fix
     assert "alpha-dropout" in error.value.fix
+
+
+@pytest.mark.parametrize("model", [CNN, ResNet, FastNet])
+def test_selu_in_a_model_with_batch_norm_is_refused_before_it_is_built(model):
+    with pytest.raises(RecipeError, match="batch norm") as error:
+        model(activation="selu")
+    assert "norm = false" in error.value.fix
+
+
+def test_selu_in_a_model_without_batch_norm_is_fine():
+    net = CNN(activation="selu", norm=False)(2)
+    assert any(isinstance(module, nn.SELU) for module in net.modules())
 
 
 def test_selu_warns_of_plain_dropout_until_alpha_dropout_replaces_it():

@@ -209,6 +209,12 @@ def test_batch_norm_goes_between_layer_and_activation():
         BatchNormInsertion()(model)
 
 
+def test_batch_norm_is_not_put_beside_selu():
+    with pytest.raises(ModelError, match="SELU") as error:
+        BatchNormInsertion()(nn.Sequential(nn.Linear(4, 4), nn.SELU(), nn.Linear(4, 2)))
+    assert error.value.at == "1"
+
+
 def test_precise_statistics_need_norms_and_batches():
     with pytest.raises(ModelError, match="no batch norm"):
         precise_batch_norm(mlp(), [torch.rand(3, 4)])

@@ -131,6 +131,14 @@ class BatchNormInsertion(Insertion):
                 seen=f"{len(norms)} batch norms",
                 fix="remove `batch-norm` from the recipe's layers",
             )
+        selus = [name for name, m in model.named_modules() if isinstance(m, nn.SELU)]
+        if selus:
+            raise ModelError(
+                "SELU normalizes by itself; batch norm beside it undoes that",
+                at=selus[0],
+                seen=f"{len(selus)} SELUs in {type(model).__name__}",
+                fix="remove `batch-norm` from the recipe's layers, or take `elu`",
+            )
         places, refused = [], []
         for name, _ in hidden(model).places:
             place, _, child = name.rpartition(".")

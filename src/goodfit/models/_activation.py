@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from torch import nn
 
+from goodfit.errors import RecipeError
 from goodfit.ingredient import find
 from goodfit.layers._base import Activation
 
@@ -14,7 +15,19 @@ def _known(name: str) -> str:
     return name
 
 
+def beside_batch_norm(name: str) -> str:
+    """`name`, if it goes with batch norm. Raises RecipeError for SELU."""
+    if name == "selu":
+        raise RecipeError(
+            "SELU normalizes by itself; batch norm beside it undoes that",
+            activation=name,
+            fix='write "elu"; or take `mlp`, or `cnn` with norm = false, with init `lecun`',
+        )
+    return name
+
+
 ActivationName = Annotated[str, AfterValidator(_known)]  # "relu", "gelu", "leaky-relu", ...
+NormedActivationName = Annotated[ActivationName, AfterValidator(beside_batch_norm)]
 
 
 def activation(name: str, **settings: Any) -> nn.Module:

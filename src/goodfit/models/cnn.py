@@ -10,13 +10,13 @@ Source: LeCun et al. 1998; the order of layers is that of Ioffe & Szegedy 2015, 
 Lecture: Convolutional networks; Activation functions.
 """
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from goodfit.ingredient import Count, Fraction
 from goodfit.layers.maxout import MaxoutConv2d
 from goodfit.models import Model
-from goodfit.models._activation import ActivationName, activation
+from goodfit.models._activation import ActivationName, activation, beside_batch_norm
 from goodfit.models._halve import Halve
 
 
@@ -28,6 +28,12 @@ class CNN(Model):
     pieces: Count = 2
     norm: bool = True  # batch norm behind every convolution
     dropout: Fraction = Field(default=0.0, lt=1)  # before the classifier
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CNN":
+        if self.norm:
+            beside_batch_norm(self.activation)
+        return self
 
     def __call__(self, classes: int, channels: int = 3) -> nn.Sequential:
         layers: list[nn.Module] = []

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from goodfit.ingredient import Count, Positive
 from goodfit.models import Model
-from goodfit.models._activation import ActivationName, activation
+from goodfit.models._activation import NormedActivationName, activation
 from goodfit.models._halve import Halve
 
 
@@ -73,7 +73,7 @@ class FastNet(Model):
     patch: Annotated[int, Field(ge=1, le=8)] = 2  # side of the whitened patches, in pixels
     stride: Annotated[int, Field(ge=1, le=8)] = 1
     whitening: Count | None = None  # filters, even; None: twice the numbers of a patch
-    activation: ActivationName = "gelu"
+    activation: NormedActivationName = "gelu"
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.4  # share of the newest batch
     logit_scale: Positive = 10.0  # times the head's mean product; sets how fast the head learns
 

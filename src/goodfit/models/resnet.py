@@ -5,7 +5,7 @@ four stages of width 64 to 512. 8, 14, 20, 32, 44, 56, 110, ... = 6n + 2 are the
 same paper: three stages of n blocks, width 16 to 64, for images of about 32 pixels, with shortcuts
 that have no parameters (every second pixel, new channels zero).
 
-Start with the last gamma of every block at zero (`[[init]] kind = "zero-gamma"`) for large batches.
+Start with the last gamma of every block at zero (`[[init]] kind = "residual"`) for large batches.
 Not for images far smaller than 32 pixels or tables of numbers: `cnn` and `mlp` are enough.
 
 Source: He et al. 2016, arXiv:1512.03385; the stride in the 3x3 is torchvision's and NVIDIA's v1.5.
@@ -20,7 +20,7 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from goodfit.ingredient import Count
-from goodfit.models._activation import ActivationName, activation
+from goodfit.models._activation import NormedActivationName, activation
 from goodfit.models._stem import StemModel
 
 _BLOCKS = {
@@ -151,7 +151,7 @@ class Net(nn.Module):
 class ResNet(StemModel):
     depth: Annotated[int, AfterValidator(_published)] = 18
     width: Count | None = None  # of the first stage; the published 64, or 16 for the CIFAR nets
-    activation: ActivationName = "relu"
+    activation: NormedActivationName = "relu"
 
     def __call__(self, classes: int, channels: int = 3) -> Net:
         return Net(self, classes, channels)
