@@ -193,6 +193,15 @@ def test_forbidden_files_are_listed(tmp_path, monkeypatch):
     assert Folder(path=tmp_path)().skipped[0] == (os.path.join("a", "0.png"), "Permission denied")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_listed_and_not_waited_for(tmp_path):
+    write(tmp_path, {"a": 5, "b": 5})
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    os.mkfifo(tmp_path / "a" / "pipe")  # by its name no image
+    [skipped] = Folder(path=tmp_path)().skipped
+    assert skipped == (os.path.join("a", "pipe.jpg"), "a pipe or a device, not a file")
+
+
 def test_what_is_no_image_by_its_name_is_passed_over(tmp_path):
     write(tmp_path, {"a": 5, "b": 5})
     for name in ("notes.txt", ".DS_Store", "._1.png", "Thumbs.db", "README"):

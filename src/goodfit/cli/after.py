@@ -60,10 +60,10 @@ def ensemble(
     device: options.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Put several runs, or several checkpoints, together; the result is used like a run.
+    """Put several runs or checkpoints together.
 
-    Reports members, ensemble, diversity, calibration and cost. Validation decides, and the test
-    split is used once.
+    The result is used like a run. Reports members, ensemble, diversity, calibration and cost.
+    Validation decides, and the test split is used once.
     """
     from goodfit.ensemble import ensemble as made
     from goodfit.ensemble.record import ensemble_text
@@ -94,7 +94,10 @@ def export(
         str | None, typer.Option("--data", "-d", help="Check with these images instead.")
     ] = None,
 ) -> None:
-    """Write a run as one file, preprocessing inside, checked on real images; with a model card."""
+    """Write a run as one file, with its preprocessing inside.
+
+    The file is checked on real images, and a model card is written beside it.
+    """
     from goodfit.export import export as made
 
     done = made(run, form.value, out=out, pixels=pixels.value, weights=weights, data=data)
@@ -109,7 +112,10 @@ def card(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
     out: Annotated[Path | None, typer.Option(help="The file; RUN/card.md by default.")] = None,
 ) -> None:
-    """Write a model card: data, recipe, results with intervals, classes, limits, use."""
+    """Write a model card.
+
+    Data, recipe, results with intervals, classes, limits and use.
+    """
     from goodfit.export import write_card
     from goodfit.run.load import Run
 

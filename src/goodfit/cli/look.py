@@ -101,7 +101,10 @@ def show_augment(
 def explain(
     name: Annotated[str, typer.Argument(help="An ingredient, a rule or a recipe.")],
 ) -> None:
-    """What an ingredient or a rule is, what testing does, when not to use it, and its source."""
+    """Print the page of an ingredient, a rule or a recipe.
+
+    What it is, what testing does about it, when not to use it, and its source.
+    """
     from goodfit.run.show import page_of
 
     print(page_of(name))
@@ -123,7 +126,10 @@ def audit(
     draws: Annotated[int, typer.Option(min=2, help="Training draws to average.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
 ) -> None:
-    """Prove that evaluation is the average of training: every random ingredient, one by one."""
+    """Test whether evaluation is the average of training.
+
+    Every random part of the net and of the augmentation, one by one, with intervals.
+    """
     from goodfit.run.doctor import audited
 
     found = audited(what, data, draws=draws, seed=seed)
@@ -148,7 +154,10 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     device: options.Device = None,
 ) -> None:
-    """Find out why a net does not learn: the fault, the layer, the evidence and the fix."""
+    """Find out why a net does not learn, and what to change.
+
+    Names the fault, the place, the evidence and the fix. Exit code 1 where there are errors.
+    """
     from goodfit.run import doctor
 
     if explain is not None:

@@ -46,7 +46,10 @@ def compare(
     device: options.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say which ingredient earns its keep: paired seeds, intervals, cost, a verdict."""
+    """Say which ingredient earns its keep, with a verdict.
+
+    Trials are paired by seed; every difference has an interval and a price.
+    """
     from goodfit.compare.compare import compared
     from goodfit.report.terminal import comparison_text
 
@@ -106,7 +109,10 @@ def tune(
     device: options.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find hyperparameters by Johnson's seven steps, in words, and train the tuned recipe."""
+    """Find hyperparameters in seven steps, and say in words why.
+
+    They are those of Johnson's lecture; the last one trains the tuned recipe.
+    """
     from goodfit.tune.budget import budget_of
     from goodfit.tune.tune import tuned
 

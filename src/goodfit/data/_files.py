@@ -8,6 +8,7 @@ What is broken in the middle of a file of a large data set is found when it is d
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from goodfit.errors import DataError
 _WORDS = "jpg jpeg jpe jfif png gif webp bmp dib tif tiff ppm pgm pbm pnm avif"
 SUFFIXES = frozenset(f".{word}" for word in _WORDS.split())
 Verify = Literal["auto", "all", "quick"]
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
 _BLOCK = 4096
 _TRIAL = 1000  # files whose first look is timed
 _SMALL_BYTES, _SMALL_COUNT = 64 << 20, 4096  # up to this, verify = "auto" decodes at start
@@ -161,9 +163,12 @@ def _waits() -> float:
 def look(path: str) -> Look:
     """Open one file and judge it by both its ends."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return Look(b"", 0, "a pipe or a device, not a file")
+            size = status.st_size
             head = os.read(descriptor, _BLOCK)
             tail = head
             if size > _BLOCK:
@@ -309,6 +314,8 @@ def is_picture(path: str) -> bool:
     if suffix:
         return suffix in SUFFIXES
     try:
+        if not os.path.isfile(path):  # reading a pipe would wait for ever
+            return False
         with open(path, "rb") as file:
             return format_of(file.read(16)) is not None
     except OSError:

@@ -157,6 +157,15 @@ def set_field(table: Table, change: str) -> None:
     at[".".join(rest)] = _value(text)
 
 
+def split_changes(section: str, changes: tuple[str, ...]) -> tuple[Table, tuple[str, ...]]:
+    """The fields of one section that `key=value` changes set, and the other changes."""
+    table: Table = {section: {}}
+    mine = [change for change in changes if change.strip().startswith(f"{section}.")]
+    for change in mine:
+        set_field(table, change)
+    return table[section], tuple(change for change in changes if change not in mine)
+
+
 def _default(section: str) -> Table:
     """A section that the recipe leaves out, with the kind it has by default."""
     field = Recipe.model_fields.get(section)

@@ -37,7 +37,7 @@ Choice = Literal["auto"] | bool
 class Train(Ingredient):
     """How to go through the data."""
 
-    epochs: Positive = 30.0  # may be a fraction
+    epochs: Annotated[float, Field(gt=0, le=100_000)] = 30.0  # may be a fraction
     minutes: Positive | None = None  # of training; when given, sets the epochs by measured speed
     batch_size: Count | Literal["auto"] = 128  # per update, over all processes together
     accumulate: Count = 1  # batches that share an update: each holds batch_size / accumulate
@@ -53,7 +53,7 @@ class Train(Ingredient):
     precision: Precision = "auto"  # auto: the faster one on this device, by measuring
     channels_last: Choice = "auto"
     compile: Choice = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     workers: Annotated[int, Field(ge=0)] | None = None  # decoding threads; None: one per core
     check: bool = True  # the doctor's cheap rules before training, its running ones during it
     checkpoint_seconds: Positive = 60.0  # at least this often, and at every evaluation
