@@ -18,6 +18,7 @@ from goodfit.check.batches import spread, taken
 from goodfit.check.causes import folded
 from goodfit.check.finding import Finding, worst_first
 from goodfit.check.holm import holm
+from goodfit.check.own import made
 from goodfit.check.probes import measure
 from goodfit.check.probes.flow import Flow
 from goodfit.check.program import Program, own_randomness
@@ -111,7 +112,7 @@ def judged(
         except Exception as error:  # one rule's mistake must not hide the others' findings
             skipped[rule.name] = f"{type(error).__name__}: {error}"
     flow = seen.get(Flow)
-    tests = len(rules) * max(1, len(flow.layers) if flow is not None else 1)
+    tests = sum(rule.statistical for rule in rules) + (len(flow.layers) if flow is not None else 0)
     chances = [f.chance for f in findings if f.chance is not None]
     holds = iter(holm(chances, tests, LEVEL))
     return [f for f in findings if f.chance is None or next(holds)], skipped
@@ -163,12 +164,15 @@ def check_file(place: str, **settings: Any) -> Report:
     The function takes no arguments and returns the arguments of `check`: a dict by name, or a
     tuple (model, train_batches[, val_batches[, loss[, optimizer]]]).
     """
-    from goodfit.ingredient import Ingredient
-
-    file, _, attribute = place.rpartition(":")
-    made = own_function(file or place, attribute if file else "make", Ingredient)()
+    found = made(place)
     order = ("model", "train_batches", "val_batches", "loss", "optimizer", "schedule", "steps")
-    pieces = dict(made) if isinstance(made, dict) else dict(zip(order, made, strict=False))
+    if not isinstance(found, dict | tuple | list):
+        raise RecipeError(
+            f"{place} returns no program",
+            seen=type(found).__name__,
+            fix="return a dict of the pieces by name, or (model, train_batches)",
+        )
+    pieces = dict(found) if isinstance(found, dict) else dict(zip(order, found, strict=False))
     allowed = set(inspect.signature(check).parameters)
     unknown = sorted(set(pieces) - allowed)
     if unknown:
@@ -182,15 +186,3 @@ def check_file(place: str, **settings: Any) -> Report:
             f"{place} returns no model and batches", fix="return (model, train_batches)"
         )
     return check(**(pieces | settings))
-
-
-def own_function(file: str, attribute: str, base: type) -> Callable[[], Any]:
-    """The user's function in a file or module."""
-    if not file.endswith(".py"):
-        return find(base, f"{file}:{attribute}")
-    from goodfit.ingredient import own_file
-
-    function = getattr(own_file(file, None), attribute, None)
-    if not callable(function):
-        raise RecipeError(f"{file} has no function {attribute}", fix="name one after the colon")
-    return function  # type: ignore[no-any-return]

@@ -25,7 +25,7 @@ def made(place: str) -> Any:
     except Exception as error:
         raise RecipeError(
             f"{place} does not run",
-            at=_line(error),
+            at=line_of(error),
             seen=f"{type(error).__name__}: {error}",
             fix="mend that; only a program that can be made can be looked at",
         ) from error
@@ -37,7 +37,7 @@ def made(place: str) -> Any:
     )
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
     """Where in the code of others the error was raised."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"

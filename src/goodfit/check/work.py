@@ -22,6 +22,8 @@ class Work:
     started: float = field(default_factory=time.thread_time)
     step_seconds: float = 0.1
     after: Clone | None = None
+    learned: bool = False  # at some learning rate
+    course: list[list[float]] | None = None  # learning rates that a scheduler gives, once played
 
     def left(self) -> float:
         """Seconds that probes may still take."""

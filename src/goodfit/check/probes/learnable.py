@@ -31,10 +31,11 @@ class Learnable:
     stump: float = math.nan  # best single feature's held-out accuracy in train
     stump_val: float = math.nan
     stump_at: int = -1
-    agreement: float = (
-        math.nan
-    )  # samples whose neighbours agree with each other but not with the label
-    agreed: int = 0
+    features: int = 1  # among which it was chosen
+    wrong: float = math.nan  # labels that the better classifier contradicts on held-out samples
+    sure_wrong: float = math.nan  # the same among the quarter that it is surest about
+    surest_wrong: float = math.nan  # and among the tenth
+    sure: int = 0
     notes: dict[str, float] = field(default_factory=dict)
 
 
@@ -56,10 +57,13 @@ def learnable(samples: Samples) -> Learnable | None:
     order = torch.randperm(len(y), generator=generator)
     first, second = order[: len(y) // 2], order[len(y) // 2 :]
     parts = [(first, second), (second, first)]
-    rights = dict.fromkeys(("near", "means"), 0)
-    for fit, test in parts:
-        for name, classifier in (("near", neighbours), ("means", ridge)):
-            rights[name] += int((classifier(scaled[fit], y[fit], scaled[test], k) == y[test]).sum())
+    rights, doubts = {}, {}
+    for name, classifier in (("near", neighbours), ("means", ridge)):
+        votes = torch.empty(len(y), k)
+        for fit, test in parts:
+            votes[test] = classifier(scaled[fit], y[fit], scaled[test], k)
+        right = votes.argmax(1) == y
+        rights[name], doubts[name] = int(right.sum()), contradictions(votes, right)
     name = max(rights, key=lambda n: rights[n])
     classifier = neighbours if name == "near" else ridge
     shares = torch.bincount(y, minlength=k).float() / len(y)
@@ -71,20 +75,18 @@ def learnable(samples: Samples) -> Learnable | None:
         good = (vy >= 0) & vf.isfinite().all(1)
         vf, vy = (vf[good] - mean) / std.clamp_min(1e-6 + 1e-3 * float(std.max())), vy[good]
         if len(vy) >= 30:
-            guessed = classifier(scaled, y, vf, k)
+            guessed = classifier(scaled, y, vf, k).argmax(1)
             size = max(k, int(vy.max()) + 1)
             confusion = torch.zeros(size, size, dtype=torch.long)
             confusion.index_put_((vy, guessed), torch.ones_like(vy), accumulate=True)
             val_right, tested_val = float((guessed == vy).float().mean()), len(vy)
             half = len(vy) // 2
             if half >= 30 and len(vy[:half].unique()) > 1:  # type: ignore[no-untyped-call]
-                within = float(
-                    (classifier(vf[:half], vy[:half], vf[half:], size) == vy[half:]).float().mean()
-                )
+                inside = classifier(vf[:half], vy[:half], vf[half:], size).argmax(1)
+                within = float((inside == vy[half:]).float().mean())
             stump, stump_val, at = stumps(
                 scaled[first], y[first], scaled[second], y[second], vf, vy, k
             )
-    agreement, agreed = outvoted(scaled, y, k)
     return Learnable(
         rights[name] / len(y),
         val_right,
@@ -97,8 +99,8 @@ def learnable(samples: Samples) -> Learnable | None:
         stump,
         stump_val,
         at,
-        agreement,
-        agreed,
+        features.shape[1],
+        *doubts[name],
         {n: r / len(y) for n, r in rights.items()},
     )
 
@@ -131,16 +133,16 @@ def plain(x: Tensor) -> Tensor:
 
 
 def neighbours(fit: Tensor, y: Tensor, test: Tensor, k: int, among: int = 7) -> Tensor:
-    """The commonest class among the nearest samples, nearer ones counting more."""
+    """Votes for each class by the nearest samples, nearer ones counting more."""
     near = torch.cdist(test, fit).topk(min(among, len(fit)), largest=False)
     votes = torch.zeros(len(test), k).scatter_add_(
         1, y[near.indices], 1 / (near.values + 1e-3 * near.values.mean() + 1e-12)
     )
-    return votes.argmax(1)
+    return votes / votes.sum(1, keepdim=True)
 
 
 def ridge(fit: Tensor, y: Tensor, test: Tensor, k: int) -> Tensor:
-    """Least squares on one-hot targets with a ridge, through the kernel matrix."""
+    """Scores by least squares on one-hot targets with a ridge, through the kernel matrix."""
     center = fit.mean(0)
     a, b = fit - center, test - center
     gram = a @ a.T
@@ -148,7 +150,8 @@ def ridge(fit: Tensor, y: Tensor, test: Tensor, k: int) -> Tensor:
     prior = targets.mean(0)
     strength = 0.1 * gram.diagonal().mean() + 1e-9
     solved = torch.linalg.solve(gram + strength * torch.eye(len(gram)), targets - prior)
-    return ((b @ a.T) @ solved + prior).argmax(1)  # type: ignore[no-any-return]
+    scores: Tensor = (b @ a.T) @ solved + prior
+    return scores
 
 
 def stumps(
@@ -168,14 +171,19 @@ def stumps(
     return float(rights[at]), float((guessed == vy).float().mean()), at
 
 
-def outvoted(x: Tensor, y: Tensor, k: int, among: int = 15) -> tuple[float, int]:
-    """Among samples whose neighbours agree (two thirds or more), the share they outvote."""
-    distance = torch.cdist(x, x)
-    distance.fill_diagonal_(math.inf)
-    near = distance.topk(min(among, len(x) - 1), largest=False).indices
-    votes = torch.zeros(len(x), k).scatter_add_(1, y[near], torch.ones(near.shape))
-    top, winner = votes.max(1)
-    sure = top >= 0.6 * near.shape[1]
-    return (float((winner[sure] != y[sure]).float().mean()) if bool(sure.any()) else math.nan), int(
-        sure.sum()
+def contradictions(votes: Tensor, right: Tensor) -> tuple[float, float, float, int]:
+    """Share of labels contradicted: of all, of the surest quarter, of the surest tenth; its size.
+
+    Where classes overlap, sure predictions are right; where labels are wrong at random, sureness
+    does not help.
+    """
+    top = votes.topk(min(2, votes.shape[1]), 1).values
+    order = (top[:, 0] - top[:, -1]).argsort(descending=True)
+    wrong = (~right[order]).float()
+    quarter, tenth = len(wrong) // 4, max(1, len(wrong) // 10)
+    return (
+        float(wrong.mean()),
+        float(wrong[:quarter].mean()),
+        float(wrong[:tenth].mean()),
+        quarter,
     )

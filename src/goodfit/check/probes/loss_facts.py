@@ -70,11 +70,16 @@ def loss_facts(work: Work) -> LossFacts:
         facts |= _quiet(lambda: _doubled(loss, scores, y))
     facts |= _quiet(lambda: _ranges(scores))
     facts |= _quiet(lambda: {"shift": _shift(loss, scores), "linear": _linear(loss, scores)})
-    if classes is not None and scores.ndim == 2 and len(classes) == len(scores):
-        facts |= _quiet(lambda: _rewards(loss, scores, classes))
-        facts |= _quiet(lambda: _mixing(loss, scores))
+    if classes is not None and scores.ndim in (1, 2) and len(classes) == len(scores):
+        table = scores if scores.ndim == 2 else scores[:, None]
+
+        def of_table(z: Tensor) -> Tensor:
+            return loss(z.reshape(scores.shape))
+
+        facts |= _quiet(lambda: _rewards(of_table, table, classes))
+        facts |= _quiet(lambda: _mixing(of_table, table))
         facts |= _quiet(lambda: _accuracy(clone, x, classes))
-        facts |= _quiet(lambda: _bounds(work, x, loss, scores, classes))
+        facts |= _quiet(lambda: _bounds(work, x, of_table, table, classes))
     return LossFacts(**facts)  # type: ignore[arg-type]
 
 
@@ -197,8 +202,26 @@ def _bounds(
         "low": low[1] if bounded_low else -math.inf,
         "high": high[1] if bounded_high else math.inf,
     }
-    if bounded_high and bounded_low and scores.shape[1] > 1 and high[1] - low[1] > 1e-6:
+    if scores.shape[1] == 1 and (bounded_low or bounded_high):
+        facts["best"] = _best_of_one(loss, scores, classes, facts)
+    elif bounded_high and bounded_low and scores.shape[1] > 1 and high[1] - low[1] > 1e-6:
         z = torch.full_like(scores, low[1])
         z.scatter_(1, classes.clamp(0, scores.shape[1] - 1)[:, None], high[1])
         facts["best"] = float(loss(z))  # type: ignore[operator]
     return facts
+
+
+def _best_of_one(loss: object, scores: Tensor, classes: Tensor, facts: dict[str, object]) -> float:
+    """The least loss when one score has to tell two classes apart inside its range."""
+    low, high = float(facts["low"]), float(facts["high"])  # type: ignore[arg-type]
+    sides = [
+        [end] if math.isfinite(end) else [0.0, sign, 5 * sign, 50 * sign]
+        for end, sign in ((low, -1.0), (high, 1.0))
+    ]
+    positive = classes[:, None] > 0
+    values = [
+        float(loss(torch.where(positive, b, a).to(scores)))  # type: ignore[operator]
+        for a in map(torch.tensor, sides[0])
+        for b in map(torch.tensor, sides[1])
+    ]
+    return min((v for v in values if math.isfinite(v)), default=math.nan)

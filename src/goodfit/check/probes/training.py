@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from goodfit.check.probes.schedule import mean_factor, peaks, warms_up
 from goodfit.check.program import Clone, reseed
 from goodfit.check.work import Work, accuracy, affordable, joined
 
@@ -140,19 +141,15 @@ def training(work: Work) -> Training:
             reference = train(work, fresh, steps, None)
             if reference.learns and not own.finite:
                 work.after = fresh
+    work.learned = any(run.learns for run in [own, *others, *([reference] if reference else [])])
     x, y = probe_batch(work)
-    peak = (
-        max((peak_lr(group) for group in program.optimizer.param_groups), default=0.0)
-        if program.optimizer
-        else 0.0
-    )
     return Training(
         own,
         tuple(others),
         reference,
         _constant(program.clone(), x, y),
         updates,
-        peak,
+        max(peaks(work), default=0.0),
         warms_up(work),
         program.steps,
         mean_factor(work),
@@ -188,9 +185,7 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
         optimizer = torch.optim.Adam(wanted, lr=1e-3) if wanted else None
     if optimizer is None:
         return Run(factor, broke="no parameter wants a gradient")
-    peaks = [
-        peak_lr(group) * _schedule_peak(work) * (factor or 1.0) for group in optimizer.param_groups
-    ]
+    reached = peaks(work) if factor is not None else [1e-3]
     ramp = steps // 4 if warms_up(work) else 0
     x, y = probe_batch(work)
     start, accuracy_start = measured(clone, x, y)
@@ -200,8 +195,10 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
     clone.model.train()
     try:
         for number in range(steps):
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * min(1.0, (number + 1) / ramp) if ramp else peak
+            for group, peak in zip(optimizer.param_groups, reached, strict=True):
+                group["lr"] = (
+                    peak * (factor or 1.0) * (min(1.0, (number + 1) / ramp) if ramp else 1.0)
+                )
             value, right, promise = step(clone, optimizer, *work.batch(number))
             losses.append(value)
             accuracies.append(right)
@@ -284,50 +281,6 @@ def measured(clone: Clone, x: Any, y: Any) -> tuple[float, float]:
             if name in buffers and b.shape == buffers[name].shape:
                 b.copy_(buffers[name])
     return value, right
-
-
-def peak_lr(group: dict[str, Any]) -> float:
-    """The highest learning rate of a group that a scheduler is known to reach."""
-    return max(
-        float(group[name]) for name in ("lr", "initial_lr", "max_lr") if group.get(name) is not None
-    )
-
-
-def _schedule_peak(work: Work) -> float:
-    """The largest factor of a schedule that is a function of progress."""
-    schedule = work.program.schedule
-    if schedule is None or hasattr(schedule, "optimizer") or not callable(schedule):
-        return 1.0
-    try:
-        return max(float(schedule(i / 50)) for i in range(50)) or 1.0
-    except Exception:
-        return 1.0
-
-
-def mean_factor(work: Work) -> float:
-    """The mean factor of a schedule of progress over its peak; 1 for any other."""
-    schedule = work.program.schedule
-    if schedule is None or hasattr(schedule, "optimizer") or not callable(schedule):
-        return 1.0
-    try:
-        return sum(float(schedule(i / 100)) for i in range(100)) / 100 / _schedule_peak(work)
-    except Exception:
-        return 1.0
-
-
-def warms_up(work: Work) -> bool:
-    """Whether the learning rate starts low and rises."""
-    schedule, optimizer = work.program.schedule, work.program.optimizer
-    if optimizer is not None:
-        for group in optimizer.param_groups:
-            if float(group.get("lr", 1.0)) < 0.7 * peak_lr(group):
-                return True
-    if schedule is None or hasattr(schedule, "optimizer") or not callable(schedule):
-        return schedule is not None
-    try:
-        return float(schedule(0.0)) < 0.7 * _schedule_peak(work)
-    except Exception:
-        return False
 
 
 @torch.no_grad()

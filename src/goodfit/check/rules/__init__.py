@@ -14,10 +14,15 @@ class Rule(Ingredient):
     needs: the records without which the rule cannot judge.
     also: records that it uses when they are there.
     severity: what a finding of this rule is, unless the rule says otherwise.
+    statistical: it concludes from a sample to what it was drawn from. Then a finding carries the
+        chance that it came by luck, corrected for the places the rule looked at; Holm's procedure
+        holds these over the report. Other rules count, compare or measure this very program and
+        judge by size; each page says which, under "Evidence".
     """
 
     noun: ClassVar[str] = "rule"
     severity: ClassVar[Severity] = "warning"
+    statistical: ClassVar[bool] = False
     needs: ClassVar[tuple[type, ...]] = ()
     also: ClassVar[tuple[type, ...]] = ()
 

@@ -11,6 +11,9 @@ Use batches of 32 or more, or GroupNorm, which does not look at the batch.
 Large feature maps make up for small batches; the rule counts independent values, by how much the
 means of single images differ.
 
+Evidence: measured: independent values behind each mean on a batch of the program's own; a size, not
+a test.
+
 Source: Wu and He 2018, arXiv:1803.08494; variance of the batch mean.
 """
 

@@ -10,6 +10,9 @@ Take the model apart: overfit with the head alone, then add layers from the end,
 Very small models and strong built-in regularization (a bottleneck, heavy noise) cannot learn by
 heart; the rule speaks only when nothing else was found.
 
+Evidence: measured: an experiment on one batch under a fixed seed, beside a plain net's on the same
+batch.
+
 Source: Karpathy 2019. Lecture: Choosing hyperparameters, step 2.
 """
 

@@ -11,6 +11,9 @@ Weigh the loss by inverse class frequency or sample classes evenly, and judge by
 When the loss or the sampler already weighs classes (the rule looks for it), or when rarity is the
 truth and plain accuracy the goal.
 
+Evidence: exact counts where the whole train set was seen; otherwise a binomial chance, Holm over
+the report.
+
 Source: Cui et al. 2019, arXiv:1901.05555; exact interval of the ratio.
 """
 
@@ -18,7 +21,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from goodfit.check.finding import Finding
 from goodfit.check.probes.samples import Samples
@@ -28,6 +31,7 @@ from goodfit.ingredient import Positive
 
 
 class ClassImbalance(Rule):
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     most: Positive = 10.0  # commonest over rarest class
     mention: Positive = 4.0
@@ -46,10 +50,13 @@ class ClassImbalance(Rule):
         ratio = common / fewest
         share = float(beta.ppf(0.01, common, fewest + 1))
         sure = share / (1 - share)
+        fair = 0.6 * self.most
+        p = float(binom.sf(common - 1, common + fewest, fair / (1 + fair)))
         if ratio > self.most and sure > 0.6 * self.most:
             weight = f"{len(y) / (len(present) * fewest):.2f}"
             yield self.finding(
                 f"class {rare}",
+                chance=None if data.train.complete else p,
                 rarest=f"{fewest} samples of {len(y)}",
                 commonest=f"class {int(counts.argmax())} has {common}, {ratio:.0f} times as many",
                 fix=f"weigh the loss by n / (classes * count), here {weight} for class "

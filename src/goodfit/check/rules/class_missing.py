@@ -10,6 +10,9 @@ Shuffle before splitting, or split within each class (stratify).
 ## When it is wrong
 When only a small part of the data was looked at; the rule asks how likely chance is.
 
+Evidence: exact where the whole train set was seen; otherwise the chance that a class of this share
+stays out, Holm over the report.
+
 Source: hypergeometric test.
 """
 
@@ -27,6 +30,7 @@ from goodfit.ingredient import Positive
 
 class ClassMissing(Rule):
     severity: ClassVar[Severity] = "error"
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     chance_level: Positive = 1e-6
 
@@ -53,6 +57,7 @@ class ClassMissing(Rule):
                         f"class {c}",
                         severity="error" if here == "train" else "warning",
                         missing=f"no sample in {len(y)} of {here}",
+                        chance=None if whole and here == "train" else min(1.0, 2 * size * p),
                         present=f"{int(others[c])} of {len(other)} in {there}",
                         fix="shuffle before splitting, or split within each class",
                     )

@@ -10,6 +10,9 @@ zero scale, an input that is not used.
 ## When it is wrong
 A zero-initialized head starts constant; the rule looks again after some real steps.
 
+Evidence: measured: scores of different images agree to within 1e-4 of their size, far below what
+any working net shows.
+
 Source: variance between samples against size (F-test).
 """
 

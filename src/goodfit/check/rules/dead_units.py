@@ -13,6 +13,9 @@ units still die, use LeakyReLU or GELU, whose gradient does not vanish there.
 After pruning, zeros are wanted: silence the rule for that run. Good nets have layers with 20 to
 40% silent units; the limit lies above that.
 
+Evidence: measured: units counted on images of the program's own; a unit seen silent on n of them is
+active on at most 1 - 0.01^(1/n) (Clopper and Pearson).
+
 Source: Lu et al. 2019, arXiv:1903.06733. Lecture: Activation Functions, ReLU.
 """
 

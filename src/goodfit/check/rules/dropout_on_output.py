@@ -10,6 +10,8 @@ Put the dropout before the last layer.
 ## When it is wrong
 Hardly ever.
 
+Evidence: exact: read from the graph of a forward pass.
+
 Source: the graph: no weights between the dropout and the output.
 """
 

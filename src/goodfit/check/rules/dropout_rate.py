@@ -11,6 +11,8 @@ the share kept.
 ## When it is wrong
 Very wide layers can bear more; then the net learns and this is only advice.
 
+Evidence: exact: the rate and the width are read from the graph.
+
 Source: Srivastava et al. 2014, JMLR 15. Lecture: Regularization, Dropout.
 """
 

@@ -10,6 +10,8 @@ a weighted sampler instead, after splitting.
 ## When it is wrong
 Sampling with replacement repeats samples by design and is not reported.
 
+Evidence: exact: samples are compared bit by bit.
+
 Source: exact hashes.
 """
 

@@ -11,12 +11,17 @@ and never both.
 Where nonlinear layers follow the noise inside the module, the average differs a little by nature;
 such modules get a wider margin.
 
+Evidence: statistical: the average over many draws against the evaluation output, in standard
+errors; Holm over the report.
+
 Source: Srivastava et al. 2014, JMLR 15; Monte-Carlo mean on the module's own input, with its
 standard error.
 """
 
 from collections.abc import Iterator
 from typing import ClassVar
+
+from scipy.stats import norm
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.evaluation import Evaluation
@@ -27,6 +32,7 @@ from goodfit.ingredient import Fraction, Positive
 
 class EvalExpectationMismatch(Rule):
     severity: ClassVar[Severity] = "error"
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Evaluation,)
     exact: Fraction = 0.04  # deviation of the scale for a plain random layer
     block: Fraction = 0.3  # for a module with layers inside
@@ -44,6 +50,7 @@ class EvalExpectationMismatch(Rule):
             if wrong and not e.preserves:
                 yield self.finding(
                     e.name,
+                    chance=float(2 * norm.sf(e.z)),
                     training=f"average of {e.draws} draws is {e.scale:.2f} times the "
                     f"evaluation output ({e.z:.0f} standard errors)",
                     fix="divide by the keep probability in training and return the input as "

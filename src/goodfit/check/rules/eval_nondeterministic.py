@@ -11,6 +11,8 @@ Draw only in training: F.dropout(x, p, training=self.training); average random p
 Monte-Carlo dropout and fractional max pooling draw on purpose; average several passes and silence
 the rule.
 
+Evidence: exact: two passes over the same inputs, other seeds.
+
 Source: two passes compared.
 """
 

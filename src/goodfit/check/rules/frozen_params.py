@@ -10,6 +10,9 @@ Set requires_grad_(True) on the layer, or load the trained weights before freezi
 Trained weights frozen on purpose are recognized and left alone; fixed random features on purpose
 are not: silence the rule for them.
 
+Evidence: measured: flags are read; that weights look drawn is judged by their moments, many
+standard errors from trained ones.
+
 Source: weights compared with the draws of the usual initializations.
 """
 

@@ -10,6 +10,9 @@ Initialize with the right gain, normalize inputs and layers, clip the gradient n
 Nets whose layers are normalized are invariant to the scale and can take large relative gradients;
 the rule asks that training fails, too.
 
+Evidence: measured: norms of this program's gradients on several batches, judged by orders of
+magnitude.
+
 Source: Pascanu et al. 2013, arXiv:1211.5063.
 """
 

@@ -11,6 +11,9 @@ initialization of the right gain.
 Zero-initialized heads and branches have zero gradients behind them at the first step; the rule
 judges after some real steps.
 
+Evidence: measured: gradients on several batches, at the start and after some steps; judged by
+orders of magnitude.
+
 Source: Glorot and Bengio 2010; Hochreiter 1991.
 """
 

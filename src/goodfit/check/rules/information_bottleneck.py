@@ -10,6 +10,8 @@ Widen the layer to at least the number of classes; pool after the features are l
 ## When it is wrong
 Side branches (squeeze and excitation) may be narrow; only layers that everything passes are judged.
 
+Evidence: exact: widths are read from the graph.
+
 Source: the graph: nodes on all paths.
 """
 

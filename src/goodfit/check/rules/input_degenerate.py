@@ -11,11 +11,16 @@ Look at ten images exactly as the model receives them, and fix the step that fla
 Gray images stored as three equal channels are fine and not reported. A channel may be constant by
 design, such as an unused depth channel.
 
+Evidence: measured: variance and bitwise equality of the delivered samples; a size, not a test.
+
 Source: exact comparison and variance ratios.
 """
 
 from collections.abc import Iterator
 from typing import ClassVar
+
+import torch
+from torch import Tensor
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.samples import Samples, Side, fingerprints
@@ -24,12 +29,24 @@ from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
 
 
+def contradicted(marks: Tensor, side: Side) -> float:
+    """Share of samples that come again, exactly equal, with another label."""
+    if side.y is None:
+        return 0.0
+    group = marks.unique(return_inverse=True)[1]  # type: ignore[no-untyped-call]
+    count = int(group.max()) + 1
+    low = torch.full((count,), 2**31).scatter_reduce(0, group, side.y, "amin")
+    high = torch.full((count,), -1).scatter_reduce(0, group, side.y, "amax")
+    return float((low != high)[group].float().mean())
+
+
 class InputDegenerate(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     same: Fraction = 0.5  # share of a batch's samples that may equal another one of it
     blank: Fraction = 0.1  # share of images that may be one flat color
     spread: Fraction = 0.004  # between samples, over the size of the values
+    torn: Fraction = 0.05  # share of samples that may equal one of another class
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         data = seen[Samples]
@@ -62,6 +79,14 @@ class InputDegenerate(Rule):
                 fix="check the indexing of the data set: each sample of a batch must be "
                 "another one",
             )
+        torn = contradicted(marks, side)
+        if torn > self.torn:
+            yield self.finding(
+                f"{name} inputs",
+                equal=f"{torn:.0%} of the samples equal one of another class, value by value",
+                fix=fix,
+            )
+            return
         if x.ndim != 4:
             return
         flat = x.flatten(1)

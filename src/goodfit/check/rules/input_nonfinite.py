@@ -10,6 +10,8 @@ deviation: divide by std.clamp_min(1e-6).
 ## When it is wrong
 When the model masks missing values itself; silence the rule then.
 
+Evidence: exact: every value is looked at.
+
 Source: exact count.
 """
 

@@ -13,6 +13,8 @@ validation and prediction alike.
 A normalization before the first layer makes the scale irrelevant; the rule looks at what the
 first layer with weights receives, and only advises when a norm follows that layer.
 
+Evidence: measured: moments of the delivered inputs, judged by their size.
+
 Source: LeCun et al. 1998, "Efficient BackProp". Lecture: Data preprocessing.
 """
 

@@ -10,6 +10,8 @@ Find where the feature comes from (a stamp, a border, a scanner) and remove it f
 ## When it is wrong
 When train and val come from different sources on purpose.
 
+Evidence: statistical: Fisher's exact test times the number of features tried; Holm over the report.
+
 Source: Lapuschkin et al. 2019, "Clever Hans"; single-feature stumps, Fisher's exact test.
 """
 
@@ -26,6 +28,7 @@ from goodfit.ingredient import Fraction
 
 
 class LabelLeak(Rule):
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Learnable,)
     gap: Fraction = 0.35  # fall of the single feature's accuracy from train to val
 
@@ -41,7 +44,7 @@ class LabelLeak(Rule):
                 f"input feature {found.stump_at}",
                 train=f"{found.stump:.0%} accuracy from this feature alone",
                 val=f"{found.stump_val:.0%}",
-                chance=p,
+                chance=min(1.0, p * found.features),
                 fix="find what writes the label into this place of the train inputs, and "
                 "remove it from all inputs",
             )

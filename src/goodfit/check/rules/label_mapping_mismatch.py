@@ -11,6 +11,9 @@ Take the class list of train for val, test and prediction, by name and not by or
 When a few classes are so alike that plain classifiers swap them; the rule asks for a renumbering
 that wins clearly on samples it was not chosen on.
 
+Evidence: statistical: a sign test over the samples that renumbering moves, times the assignments
+tried; Holm over the report.
+
 Source: assignment problem (Kuhn 1955) on one half of val, binomial test on the other.
 """
 
@@ -29,6 +32,7 @@ from goodfit.ingredient import Fraction
 
 class LabelMappingMismatch(Rule):
     severity: ClassVar[Severity] = "error"
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Learnable,)
     gain: Fraction = 0.15  # accuracy that renumbering must win
 

@@ -10,6 +10,8 @@ Re-index classes to 0 .. C - 1 as int64; give soft targets as float rows that su
 ## When it is wrong
 -100 (or the loss's own ignore_index) marks samples without a label and is fine.
 
+Evidence: exact: every label is looked at.
+
 Source: exact; the loss is run once.
 """
 
@@ -17,12 +19,18 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.dry_run import DryRun
 from goodfit.check.probes.samples import Samples
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
+
+
+def whole_numbers(raw: Tensor) -> bool:
+    """Whether these are class indices or one-hot rows rather than probabilities."""
+    return bool((raw == raw.round()).all())
 
 
 class LabelsInvalid(Rule):
@@ -56,6 +64,15 @@ class LabelsInvalid(Rule):
                     type=f"{raw.dtype}, shape {tuple(raw.shape)}",
                     error=dry.error,
                     fix="give class indices as int64: y.long()",
+                )
+                continue
+            if raised and raw.ndim == 2 and width is not None and width > 1 and whole_numbers(raw):
+                yield self.finding(
+                    f"{name} targets",
+                    type=f"{raw.dtype}, shape {tuple(raw.shape)}",
+                    error=dry.error,
+                    fix="give one class index per sample as int64: "
+                    + ("y.squeeze(1).long()" if raw.shape[1] == 1 else "y.argmax(1)"),
                 )
                 continue
             if side.y is None or raw.is_floating_point() or raw.ndim > 2:

@@ -12,6 +12,9 @@ shuffle both with the same permutation.
 When the signal is too faint for plain classifiers on the samples seen; the rule keeps silent as
 soon as any of them, or the program itself on val, beats chance.
 
+Evidence: statistical: the chance that classifiers score so low although inputs were worth a tenth
+more than guessing; Holm over the report.
+
 Source: cross-validated nearest neighbours and ridge regression against the commonest class.
 """
 
@@ -31,10 +34,12 @@ from goodfit.ingredient import Count, Fraction
 
 class LabelsUninformative(Rule):
     severity: ClassVar[Severity] = "error"
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples, Learnable)
     also: ClassVar[tuple[type, ...]] = (LossFacts,)
     least: Count = 250  # samples tested, below which a weak signal could hide
     chance_level: Fraction = 0.02
+    gain: Fraction = 0.1  # over guessing, that inputs which say anything are taken to give
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         found = seen[Learnable]
@@ -55,10 +60,13 @@ class LabelsUninformative(Rule):
         )
         if p < self.chance_level or knows or by_val or right > found.chance * 1.3:
             return
+        informed = min(0.99, found.chance + self.gain)
+        none = float(binom.cdf(round(right * found.tested), found.tested, informed))
         yield self.finding(
             "train targets",
             accuracy=f"{right:.1%} by plain classifiers on {found.tested} held-out train samples",
             guessing=f"{found.chance:.1%} by always naming the commonest class",
+            chance=none,
             fix="re-pair inputs and targets: print ten samples with their labels, and shuffle "
             "both by one permutation",
         )

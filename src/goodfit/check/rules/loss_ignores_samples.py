@@ -9,6 +9,8 @@ Set ignore_index to a number that is no class (-100), and no class weight to zer
 ## When it is wrong
 A background class that is ignored on purpose.
 
+Evidence: exact: gradients that are zero for every sample of a class.
+
 Source: exact, per class.
 """
 

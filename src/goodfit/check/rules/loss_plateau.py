@@ -10,6 +10,8 @@ Lower the learning rate tenfold; if nothing moves, stop.
 ## When it is wrong
 Some plateaus end by themselves after thousands of steps.
 
+Evidence: measured: read from the curve of this run.
+
 Source: slope of the last third of the curve, with its interval.
 """
 

@@ -10,6 +10,8 @@ Average: reduction="mean".
 ## When it is wrong
 A sum divided by a fixed number works as long as the batch size stays; then this is only advice.
 
+Evidence: exact: a batch taken twice has exactly twice the loss, or not.
+
 Source: the loss of a batch taken twice, exact.
 """
 

@@ -10,6 +10,9 @@ Compare three rows of scores, targets and gradients by hand; take softmax and su
 ## When it is wrong
 Losses on pairs or triplets of samples depend on the batch by design: silence the rule for them.
 
+Evidence: statistical: binomial over samples, Holm over the report; that a sample's gradient turns
+with the others' scores is measured.
+
 Source: sign test over samples of the loss's gradient at the true score.
 """
 
@@ -27,6 +30,7 @@ from goodfit.ingredient import Fraction
 
 class LossTargetMismatch(Rule):
     severity: ClassVar[Severity] = "error"
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (LossFacts,)
     least: Fraction = 0.75  # share of samples whose true score the loss should want higher
     turn: Fraction = 0.05  # 1 - cosine of a sample's gradient when only the others change

@@ -9,6 +9,9 @@ Divide the learning rate by ten (the finding names the highest that worked), or 
 ## When it is wrong
 Some nets recover from a bad start after hundreds of steps; the rule trains only a few dozen.
 
+Evidence: measured: an experiment, the same images and noise at several learning rates, under a
+fixed seed.
+
 Source: short trainings of clones at 1, 1/10 and 1/100 of the learning rate; Armijo 1966.
 """
 

@@ -11,6 +11,9 @@ peak as the base.
 Fine-tuning wants small steps: a model that already beats chance is skipped, and so is one whose
 gradients promise enough over the number of steps it will run.
 
+Evidence: measured: an experiment, the same images and noise at several learning rates, under a
+fixed seed.
+
 Source: experiment: short trainings at 10, 100 and 1000 times the learning rate.
 """
 

@@ -10,6 +10,8 @@ Put an activation between them.
 Factorizations that save parameters (depthwise plus pointwise, linear bottlenecks, low rank) are
 linear by design and skipped; so are models of one layer.
 
+Evidence: exact: read from the graph; superposition holds to rounding.
+
 Source: Goodfellow et al. 2016, 6.3; superposition f(a) + f(b) - f(0) = f(a + b) in evaluation.
 """
 

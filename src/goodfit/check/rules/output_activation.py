@@ -12,6 +12,9 @@ Return raw scores from the model, and apply softmax only to predict.
 log_softmax with the negative log-likelihood is right, and log_softmax before cross-entropy is
 harmless.
 
+Evidence: measured: ranges of the scores when the last weights are scaled up, and the loss's own
+floor inside them.
+
 Source: the least loss that the attainable scores allow.
 """
 
@@ -56,6 +59,7 @@ class OutputActivation(Rule):
             )
             return
         if facts.outputs < 2:
+            yield from self.of_one(facts, last)
             return
         rows, columns = (
             facts.rows_sum < 1e-3 and facts.negative >= 0,
@@ -110,4 +114,16 @@ class OutputActivation(Rule):
                 if op in SQUASHERS
                 else "multiply the scores by a scale of 10 or more (a learned one), or return "
                 "raw scores",
+            )
+
+    def of_one(self, facts: LossFacts, last: Node | None) -> Iterator[Finding]:
+        """One score for two classes: a sigmoid or ReLU that the loss does not expect."""
+        if facts.constant > 0 and facts.best > self.floor * facts.constant and facts.judged >= 8:
+            yield self.finding(
+                last.module or last.op if last is not None else "the output",
+                scores=f"stay between {facts.low:.3g} and {facts.high:.3g} however large the "
+                f"weights",
+                least_loss=f"{facts.best:.2g}, with scores of zero {facts.constant:.2g}",
+                fix=f"remove {last.op if last is not None else 'the activation'} from the output: "
+                f"the loss takes raw scores",
             )

@@ -11,6 +11,8 @@ for fewer epochs.
 Val loss can rise while val accuracy still does: the net grows overconfident, which label
 smoothing cures; the rule then only advises.
 
+Evidence: statistical: the slope of the validation loss; Holm over the report.
+
 Source: slope of val loss after its minimum, with its t-test. Lecture: Choosing
 hyperparameters, step 6.
 """
@@ -28,6 +30,7 @@ from goodfit.ingredient import Count, Fraction
 
 
 class Overfitting(Rule):
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Curves,)
     rise: Fraction = 0.05  # of val loss above its minimum
     points: Count = 4  # evaluations after the minimum

@@ -11,6 +11,8 @@ Make the optimizer after the model is complete, from model.parameters().
 A backbone left out on purpose; freeze it with requires_grad_(False) to say so. A backbone that is
 visibly trained is taken as on purpose.
 
+Evidence: exact: parameters and groups are compared by identity.
+
 Source: identity of tensors.
 """
 

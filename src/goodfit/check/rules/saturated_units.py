@@ -11,6 +11,9 @@ attention scores by sqrt(d).
 ## When it is wrong
 Gates (squeeze and excitation, GLU) are meant to close and are skipped, and so are trained nets.
 
+Evidence: measured: mean slopes on a batch of the program's own against their value at unit
+variance.
+
 Source: Glorot and Bengio 2010. Lecture: Activation Functions, sigmoid.
 """
 

@@ -10,6 +10,8 @@ Build each one: nn.Sequential(*[make_block() for _ in range(6)]).
 ## When it is wrong
 Weight sharing on purpose (recurrent blocks, tied embeddings).
 
+Evidence: exact: modules are compared by identity.
+
 Source: identity of modules.
 """
 

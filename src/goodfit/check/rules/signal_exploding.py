@@ -11,6 +11,8 @@ without normalization.
 ## When it is wrong
 A normalization after the layer makes its scale irrelevant; such layers are skipped.
 
+Evidence: measured: spread between samples, layer by layer, judged by orders of magnitude.
+
 Source: He et al. 2015, arXiv:1502.01852; Zhang et al. 2019, "Fixup", arXiv:1901.09321.
 """
 

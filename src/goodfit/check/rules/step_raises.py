@@ -9,6 +9,8 @@ Mend the place named here; the error is the program's own.
 ## When it is wrong
 When the program needs arguments that check does not give: wrap the model in one that takes x.
 
+Evidence: exact: the error itself.
+
 Source: one step on a clone.
 """
 

@@ -10,6 +10,8 @@ Keep modules in nn.ModuleList or attributes, and do not override train() except 
 ## When it is wrong
 Frozen backbones keep batch norm in evaluation on purpose; frozen parts are skipped.
 
+Evidence: exact: modes are read after train() and eval().
+
 Source: exact.
 """
 

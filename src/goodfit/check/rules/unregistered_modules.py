@@ -10,6 +10,8 @@ Keep them in nn.ModuleList or nn.ModuleDict, single tensors in nn.Parameter attr
 ## When it is wrong
 Weights that belong to another model on purpose, such as a frozen teacher, want no gradients.
 
+Evidence: exact: tensors that autograd reaches are compared by identity with the parameters.
+
 Source: tensors that autograd reaches against parameters().
 """
 

@@ -11,6 +11,8 @@ DataLoader(..., shuffle=True) for train, and a new order in every epoch.
 Class-balanced batches are fine and not reported. Streams that come sorted by nature need a buffer
 to shuffle in.
 
+Evidence: statistical: chi-square of labels by batch; Holm over the report.
+
 Source: pairs of equal labels within batches against random order.
 """
 
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
+from scipy.stats import chi2
 
 from goodfit.check.finding import Finding
 from goodfit.check.probes.samples import Samples
@@ -27,6 +30,7 @@ from goodfit.ingredient import Fraction
 
 
 class UnshuffledBatches(Rule):
+    statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples,)
     excess: Fraction = 0.12  # of the share of pairs with one label
 
@@ -56,6 +60,7 @@ class UnshuffledBatches(Rule):
         if equal - usual > self.excess * (1 - usual) and z > 8:
             yield self.finding(
                 "train batches",
+                chance=float(chi2.sf(chi, freedom)),
                 same_label=f"{equal:.0%} of the pairs within a batch",
                 expected=f"{usual:.0%} in random order",
                 fix="shuffle the train set every epoch: DataLoader(..., shuffle=True)",

@@ -10,6 +10,8 @@ Call the layer in forward, or remove it.
 ## When it is wrong
 Heads that are used only in another phase.
 
+Evidence: exact: parameters that autograd does not reach.
+
 Source: exact, over several batches.
 """
 

@@ -10,6 +10,8 @@ Use 1e-4 to 5e-4 with SGD, 0.01 to 0.1 with AdamW; leave norms and biases out.
 Weights before a normalization do not mind their size; very small learning rates make a large
 decay harmless.
 
+Evidence: measured: settings and gradient norms of this program, judged by their ratio.
+
 Source: shrink per step lr * decay; penalty gradient against data gradient. Loshchilov and Hutter
 2019, arXiv:1711.05101.
 """
