@@ -15,7 +15,7 @@ from goodfit.optim.averages import EMA, SWA
 from goodfit.optim.lamb import LAMB
 from goodfit.optim.lars import LARS
 from goodfit.optim.lookahead import Lookahead
-from goodfit.optim.muon import Muon, orthogonalized
+from goodfit.optim.muon import Muon, _iterated, _product, orthogonalized
 from goodfit.optim.schedule_free import ScheduleFree
 from goodfit.optim.sgd import SGD
 
@@ -114,6 +114,13 @@ def test_orthogonalizing_keeps_directions_and_evens_out_sizes(shape):
     assert 0.6 < s.min() <= s.max() < 1.3
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     assert (left @ right - u @ v).abs().max() < 1e-3  # the polar factor is unchanged
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_the_product_of_the_steps_is_the_published_iteration(steps):
+    x = torch.randn(2, 6, 20, generator=torch.Generator().manual_seed(1))
+    x = x * torch.logspace(0, -4, 6)[:, None] / 20  # sizes as unequal as those of gradients
+    assert torch.allclose(_product(x @ x.mT, steps) @ x, _iterated(x, steps), atol=1e-5)
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
