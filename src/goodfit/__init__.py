@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from goodfit.audit import audit as audit
     from goodfit.batch import Batch as Batch
     from goodfit.check import check as check
     from goodfit.errors import GoodfitError as GoodfitError
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
     from goodfit.rand import Rng as Rng
     from goodfit.recipe.read import read as read
     from goodfit.recipe.recipe import Recipe as Recipe
+    from goodfit.run.audited import audit as audit
     from goodfit.run.load import Run as Run
     from goodfit.run.start import resume as resume
     from goodfit.run.start import train as train
 
 _PLACES = {
-    "audit": "goodfit.audit",
+    "audit": "goodfit.run.audited",
     "Batch": "goodfit.batch",
     "check": "goodfit.check",
     "GoodfitError": "goodfit.errors",

@@ -13,18 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import goodfit as gf
 from goodfit.audit import Audit, audit, audit_augment
 from goodfit.audit._finding import holm
+from goodfit.augment.cutout import Cutout
 from goodfit.augment.flip import Flip
 from goodfit.batch import Batch
-from goodfit.errors import ModelError
+from goodfit.errors import DataError, ModelError
 from goodfit.layers.alpha_dropout import AlphaDropout
 from goodfit.layers.batch_norm import precise_batch_norm
 from goodfit.layers.drop_connect import DropConnect
-from goodfit.layers.dropout import Dropout
+from goodfit.layers.dropout import Dropout, DropoutInsertion
 from goodfit.layers.fractional_max_pool import FractionalMaxPool2d
 from goodfit.layers.stochastic_depth import StochasticDepth
 from goodfit.layers.vanilla_dropout import VanillaDropout
+from goodfit.models.cnn import CNN
+from goodfit.recipe.recipe import Recipe
 
 DRAWS = 128
 
@@ -87,6 +91,35 @@ class Functional(nn.Module):
         return self.second(F.gelu(F.dropout(self.first(x), 0.5, self.training)))
 
 
+class Masked(nn.Module):
+    """Masks as functions between layers of one forward, each scaled by its factor in training."""
+
+    def __init__(self, *factors: float) -> None:
+        super().__init__()
+        sizes = 1 + len(factors)
+        self.layers, self.factors = nn.ModuleList(nn.Linear(16, 16) for _ in range(sizes)), factors
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.layers[0](x))
+        for layer, factor in zip(self.layers[1:], self.factors, strict=True):
+            x = torch.relu(layer(x * (torch.rand_like(x) < 0.8) * factor if self.training else x))
+        return x
+
+
+class SparseWeights(nn.Module):
+    """DropConnect by one mask for the batch."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.linear, self.factor = nn.Linear(16, 16), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.linear.weight
+        if self.training:
+            weight = weight * (torch.rand_like(weight) < 0.8) * self.factor
+        return F.linear(x, weight, self.linear.bias)
+
+
 class Depth(nn.Module):
     """A residual block; `train` and `test` say what its branch is multiplied by when kept."""
 
@@ -127,6 +160,9 @@ WRONG = {
     "vanilla dropout unscaled at test, 0.1": Unscaled(0.1),
     "vanilla dropout unscaled at test, 0.5": Unscaled(0.5),
     "dropout always on": AlwaysOn(),
+    "a mask unscaled in a forward, layers and ReLU behind": Masked(1),
+    "a mask scaled twice in a forward, behind a right one": Masked(1 / 0.8, 1 / 0.64),
+    "dropconnect unscaled at test, a bias behind": SparseWeights(1),
     "noise of its own generator in evaluation": OwnGenerator(noise_in_eval=True),
     "stochastic depth never scaled, layer": Lazily(),
     "stochastic depth never scaled": Depth(1, 1),
@@ -146,6 +182,8 @@ RIGHT = {
     "depth scaled at test": Depth(1, 0.7),
     "random slopes": nn.RReLU(),
     "dropconnect": DropConnect(nn.Linear(16, 16)),
+    "right masks in a forward, layers and ReLU behind": Masked(1 / 0.8, 1 / 0.8),
+    "dropconnect by one mask for the batch": SparseWeights(1 / 0.8),
     "noise of its own generator": OwnGenerator(noise_in_eval=False),
     "numpy noise": Numpys(),
     "switched off": nn.Dropout(0.0),
@@ -179,6 +217,12 @@ def test_averages_behind_nonlinearities_are_approximate(name):
     found = audit(around(BENT[name]), vectors())
     assert found.ok, str(found)
     assert verdict(found) == "approximate"
+
+
+def test_a_fault_within_a_forward_is_told_with_the_layer_that_reads_it():
+    [fault] = audit(around(Masked(1 / 0.8, 1)), vectors(), draws=DRAWS).wrong
+    assert fault.seen["compared"] == "what layers.2 reads"
+    assert fault.gap.value == pytest.approx(-0.2, abs=0.01)
 
 
 def test_random_pooling_in_evaluation_is_flagged_and_ours_is_not():
@@ -363,3 +407,23 @@ def test_augmentations_are_compared_with_what_testing_uses():
     found = audit_augment(model, [Flip()], batch, draws=64)
     assert [f.verdict for f in found.findings] == ["exact"]
     assert not audit_augment(model, [HalfFlip()], batch, draws=64).ok
+
+
+def test_a_recipe_is_audited_with_its_layers_and_its_augmentations():
+    recipe = Recipe(
+        model=CNN(widths=(4, 4)), layers=(DropoutInsertion(),), augment=(Flip(), Cutout())
+    )
+    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+    found = gf.audit(recipe, (images, torch.arange(16) % 3), draws=20)
+    assert found.ok, str(found)
+    verdicts = {finding.kind: finding.verdict for finding in found.findings}
+    assert verdicts["Dropout"] == "exact"
+    assert {f.where for f in found.findings if f.kind == "augmentation"} == {
+        *("flip", "cutout", "all together")
+    }
+
+
+@pytest.mark.parametrize("given", [[1], torch.zeros(3), None])
+def test_a_recipe_needs_a_batch_of_images(given):
+    with pytest.raises(DataError, match="batch of training images"):
+        gf.audit(Recipe(), given)

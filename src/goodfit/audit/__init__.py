@@ -5,7 +5,8 @@
 Finds what is random: our layers, torch's, timm's and torchvision's, and modules of your own (by
 watching which module draws random numbers, or answers differently to the same input). Each is
 tested by itself, on the input that it gets in the model, in a copy: the model, its buffers, modes
-and hooks and all random states are left as they were. Verdicts are
+and hooks and all random states are left as they were. Functions that draw in a forward are tested
+at what the next layer reads, and told with it. Verdicts are
 
 - exact: no difference was found between the average over draws and evaluation;
 - approximate: there is one, as is usual behind a nonlinearity, for batch norm and by design for

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from goodfit.audit._average import average, flat, is_random, run
+from goodfit.audit._average import OUTPUT, averages, flat, is_random, run
 from goodfit.audit._finding import Audit, Finding, Gap, holm
 from goodfit.audit._forms import LEAST, Average
 from goodfit.audit._norms import OFF, NormCheck, checked_norms
@@ -78,36 +78,43 @@ class _Auditor:
         hidden = [*differing(train, again), *differing(evaluated, twice)]
         names = list(dict.fromkeys([*train.drew, *evaluated.drew, *hidden]))
         inputs = captured(self.model, self.few, set(names), self.seed)
-        averages = {n: self._average(n, inputs[n]) for n in names if n in inputs}
-        findings = self._judged({n: a for n, a in averages.items() if a is not None}, norms)
-        missing = [self._incomparable(n) for n, a in averages.items() if a is None]
+        found = {n: self._averages(n, inputs[n]) for n in names if n in inputs}
+        findings = self._judged({n: a for n, a in found.items() if a}, norms)
+        missing = [self._incomparable(n) for n, a in found.items() if not a]
         modes = self._modes(names, evaluated)
         whole = self._whole([n for n in names if n in inputs])
         return Audit((*findings, *missing, *modes, *whole), self.false_alarm)
 
-    def _average(self, name: str, inputs: Inputs) -> Average | None:
+    def _averages(self, name: str, inputs: Inputs) -> dict[str, Average]:
         module = self.modules[name].eval()
         if is_random(module, inputs, self.seed):
             seen = {"evaluation": "gives another output for the same input"}
-            return Average(0.0, Gap(0, 0, 0), biased=True, seen=seen, random_in_eval=True)
-        return average(module, inputs, self.draws, self.seed)
+            always = Average(0.0, Gap(0, 0, 0), biased=True, seen=seen, random_in_eval=True)
+            return {OUTPUT: always}
+        return averages(module, inputs, self.draws, self.seed)
 
     def _judged(
-        self, averages: dict[str, Average], norms: dict[str, NormCheck]
+        self, found: dict[str, dict[str, Average]], norms: dict[str, NormCheck]
     ) -> Iterable[Finding]:
-        """All tests of this audit, judged together."""
+        """All tests of this audit, judged together; of a module's places the worst is told."""
+        rows = [(name, *place) for name, places in found.items() for place in places.items()]
         tested = {n: c for n, c in norms.items() if c.p is not None}
-        p_values = [a.p for a in averages.values()] + [c.p or 0.0 for c in tested.values()]
+        p_values = [average.p for *_, average in rows] + [c.p or 0.0 for c in tested.values()]
         rejected = holm(p_values, self.false_alarm)
-        for (name, found), off in zip(averages.items(), rejected, strict=False):
-            yield self._layer(name, found, off)
-        is_off = dict(zip(tested, rejected[len(averages) :], strict=True))
+        judged: dict[str, list[Finding]] = {name: [] for name in found}
+        for (name, place, average), off in zip(rows, rejected, strict=False):
+            judged[name].append(self._layer(name, place, average, off))
+        for findings in judged.values():
+            yield max(findings, key=_severity)
+        is_off = dict(zip(tested, rejected[len(rows) :], strict=True))
         for name, check in norms.items():
             yield self._norm(name, check, is_off.get(name, False))
 
-    def _layer(self, name: str, found: Average, off: bool) -> Finding:
+    def _layer(self, name: str, place: str, found: Average, off: bool) -> Finding:
         kind = type(self.modules[name]).__name__
         where = name or "the model"
+        if place != OUTPUT:
+            found = found._replace(seen={"compared": place, **found.seen})
         if found.random_in_eval:
             fix = "make it deterministic in evaluation: draw only if self.training"
             if kind == "FractionalMaxPool2d":
@@ -204,3 +211,8 @@ class _Auditor:
         yield Finding(
             "the model", "logits", "approximate", seen, fix, Gap(mean, mean - half, mean + half)
         )
+
+
+def _severity(finding: Finding) -> tuple[int, float]:
+    rank = ("exact", "approximate", "wrong").index(finding.verdict)
+    return rank, abs(finding.gap.value) if finding.gap else 0.0

@@ -130,7 +130,7 @@ def audit(
 
     Every random part of the net and of the augmentation, one by one, with intervals.
     """
-    from goodfit.run.doctor import audited
+    from goodfit.run.audited import audited
 
     found = audited(what, data, draws=draws, seed=seed)
     print(found)
