@@ -46,7 +46,8 @@ class ParamsNotOptimized(Rule):
                 fix=fix,
             )
         elif missing:
-            trained = self.looks_trained(missing, wanted)
+            tracked = any(row["tracked"] > 20 for row in wiring.norms.values())
+            trained = tracked or self.looks_trained(missing, wanted)
             first = next((p for p in missing if p.dims > 1), missing[0])
             yield self.finding(
                 first.module or first.name,

@@ -1,0 +1,165 @@
+"""Faults that hide, each with a healthy twin, and healthy programs that look faulty."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from goodfit.check import check
+from goodfit.check.probes.learnable import Learnable, contradictions
+from goodfit.check.probes.samples import Samples, Side
+from goodfit.check.probes.schedule import played
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import find
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def vectors(n: int = 320, k: int = 4, seed: int = 0, spread: float = 0.45) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    centers = torch.randn(k, 12, generator=torch.Generator().manual_seed(7))
+    y = torch.randint(0, k, (n,), generator=g)
+    return centers[y] + spread * torch.randn(n, 12, generator=g), y
+
+
+def stripes(n: int = 320, side: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Stripes across or along, with fine noise."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 2, (n,), generator=g)
+    wave = torch.sin(
+        torch.arange(side) * (0.6 + 0.4 * torch.rand(n, 1, generator=g))
+        + 6 * torch.rand(n, 1, generator=g)
+    )
+    along, across = wave[:, None, None, :], wave[:, None, :, None]
+    x = torch.where((y == 0)[:, None, None, None], along, across).expand(n, 3, side, side)
+    return x + 0.4 * torch.randn(n, 3, side, side, generator=g), y
+
+
+def cut(x: Tensor, y: Tensor, size: int = 32) -> Batches:
+    return list(zip(x.split(size), y.split(size), strict=True))
+
+
+def rules(*args: Any, select: str, **more: Any) -> set[str]:
+    torch.manual_seed(0)
+    report = check(*args, select=[select], **more)
+    return {f.rule for f in report.findings if f.severity != "advice"}
+
+
+def net(out: int = 4, *last: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, out), *last)
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_one_logit_through_a_sigmoid_into_a_loss_with_its_own(sick):
+    x, y = vectors(k=2)
+    model = net(1, *([nn.Sigmoid()] if sick else []), nn.Flatten(0))
+    found = rules(model, cut(x, y.float()), loss=nn.BCEWithLogitsLoss(), select="output-activation")
+    assert bool(found) == sick
+
+
+def test_one_logit_through_a_sigmoid_into_plain_bce_is_right():
+    x, y = vectors(k=2)
+    model = net(1, nn.Sigmoid(), nn.Flatten(0))
+    assert not rules(model, cut(x, y.float()), loss=nn.BCELoss(), select="output-activation")
+
+
+@pytest.mark.parametrize(("factor", "sick"), [(1e-6, True), (1.0, False)])
+def test_a_scheduler_whose_highest_rate_is_too_low(factor, sick):
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: factor * min(1.0, t / 10))
+    found = rules(
+        model, cut(*vectors()), optimizer=optimizer, schedule=schedule, steps=200,
+        select="lr-too-low",
+    )  # fmt: skip
+    assert bool(found) == sick
+
+
+def test_a_played_scheduler_is_left_as_it_was():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=50)
+    before = dict(schedule.state_dict()), [dict(g) for g in optimizer.param_groups]
+    course = played(schedule, optimizer, 49)
+    assert max(rates[0] for rates in course) == pytest.approx(0.5, rel=0.01)
+    assert (dict(schedule.state_dict()), [dict(g) for g in optimizer.param_groups]) == before
+
+
+@pytest.mark.parametrize(
+    "targets", [lambda y: y.float()[:, None], lambda y: y[:, None], lambda y: F.one_hot(y, 4)]
+)
+def test_targets_in_a_form_that_cross_entropy_refuses(targets):
+    x, y = vectors()
+    assert rules(net(), cut(x, targets(y)), select="labels-invalid")
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_mirrored_and_oversampled_before_the_split(sick):
+    x, y = stripes(240)
+    xs, ys = torch.cat([x, x, x.flip(3)]), torch.cat([y, y, y])
+    order = torch.randperm(len(ys), generator=torch.Generator().manual_seed(0))
+    train, val = (xs[order[:500]], ys[order[:500]]), (xs[order[500:]], ys[order[500:]])
+    if not sick:
+        val = stripes(200, seed=1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 2))
+    assert bool(rules(model, cut(*train), cut(*val), select="train-val-leak")) == sick
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_inputs_rounded_until_classes_share_them(sick):
+    x, y = vectors()
+    x = (x * 0.4).round().clamp(-1, 0) if sick else x
+    found = rules(net(), cut(x[:, :3].repeat(1, 4), y), select="input-degenerate")
+    assert bool(found) == sick
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_val_images_come_from_thumbnails(sick):
+    x, y = stripes(200, seed=1)
+    if sick:
+        x = F.interpolate(F.interpolate(x, size=6, mode="area"), size=16, mode="bilinear")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 2))
+    found = rules(model, cut(*stripes()), cut(x, y), select="train-val-shift")
+    assert bool(found) == sick
+
+
+def noise_findings(found: Learnable) -> list[Any]:
+    x = torch.randn(40, 4)
+    data = Samples(Side(x, None, None, torch.zeros(40)))
+    return list(find(Rule, "label-noise")()(Seen(data, found)))
+
+
+def judged(wrong: float, sure: float, surest: float) -> Learnable:
+    return Learnable(
+        1 - wrong, 1 - wrong, 0.25, 1000, 0, 4,
+        wrong=wrong, sure_wrong=sure, surest_wrong=surest, sure=250,
+    )  # fmt: skip
+
+
+def test_noise_is_contradiction_that_sureness_does_not_lessen():
+    assert noise_findings(judged(0.45, 0.38, 0.39))
+
+
+def test_classes_that_overlap_are_no_noise():
+    assert not noise_findings(judged(0.45, 0.28, 0.12))
+
+
+def test_a_classifier_that_knows_little_says_nothing_about_noise():
+    assert not noise_findings(judged(0.66, 0.5, 0.45))
+
+
+def test_sure_predictions_come_first():
+    votes = torch.tensor([[0.9, 0.1], [0.55, 0.45], [0.2, 0.8], [0.45, 0.55]] * 10)
+    right = torch.tensor([True, False, True, False] * 10)
+    assert contradictions(votes, right) == (0.5, 0.0, 0.0, 10)
+
+
+def test_every_rule_says_what_its_evidence_is():
+    from goodfit.check import explain, rule_names
+
+    for name in rule_names():
+        assert "Evidence: " in explain(name), name
