@@ -2,15 +2,15 @@
 
 All sides do the same: read and decode JPEG files, a random resized crop, a random flip, and color
 jitter unless --no-jitter, then normalize to float batches. They run in turns, in one process, with
-as many workers as there are cores. "in memory" is the same with photographs that stay decoded. On a
-machine that does other work meanwhile take --workers 0: everything on the calling thread, in CPU
-seconds, so that waiting for a core does not count; nor does the peers' way from process to process.
-Freed memory is kept, for all sides.
+as many workers as there are cores. "in memory" is the same with photographs that stay decoded.
+Freed memory is kept, for all sides, and torch's own operations have one thread, as DataLoader gives
+them in its workers: the workers have the cores.
 
 python benchmarks/decode.py imagenet-300/ >> benchmarks/results/decode.jsonl
 
 Images per second are medians over the rounds; the spread is their interquartile range over the
-median. `ratio` is goodfit's rate over the peer's.
+median. `ratio` is goodfit's rate over the peer's. Each is given by the wall clock and by the CPU
+seconds of all processes, which a machine that does other work meanwhile disturbs less.
 """
 
 import argparse
@@ -168,19 +168,26 @@ def albumentations_side(paths: list[Path], batch: int, jitter: bool, workers: in
     return batches(Decoded(paths, lambda image: image), batch, workers)
 
 
+def cpu_seconds() -> float:
+    """Of this process and its workers, as far as the system tells (Linux does)."""
+    total = time.process_time()
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
 def main() -> None:
     args = arguments()
     keep_freed_memory()  # the peers' worker processes inherit it
+    torch.set_num_threads(1)
     found = sorted(
         path for path in args.folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")
     )
     paths = (found * -(-args.images // len(found)))[: args.images]
     jitter = not args.no_jitter
     known = (paths, args.batch, jitter, args.workers)
-    clock, name = time.perf_counter, "wall"
-    if not args.workers:
-        clock, name = time.process_time, "process CPU time"
-        torch.set_num_threads(1)
     sides = {
         "goodfit": ours(*known, hold_bytes=0),
         "goodfit, in memory": ours(*known, hold_bytes=1 << 32),
@@ -191,20 +198,25 @@ def main() -> None:
         sides["albumentations"] = albumentations_side(*known)
     except (ImportError, KeyError) as error:  # KeyError: with an OpenCV it does not know
         print(f"albumentations is left out: {error!r}", file=sys.stderr)
-    rates: dict[str, list[float]] = {name: [] for name in sides}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for turn in range(args.rounds + 1):
         for side, epoch in sides.items():
-            start = clock()
+            start = time.perf_counter(), cpu_seconds()
             images = sum(epoch())
+            end = time.perf_counter(), cpu_seconds()
             if turn:  # the first round starts workers and fills memory
-                rates[side].append(images / (clock() - start))
+                rates[side].append((images / (end[0] - start[0]), images / (end[1] - start[1])))
     for side, seen in rates.items():
-        low, _, high = quantiles(seen, n=4)
-        row = {"what": side, "images_per_second": round(median(seen))}
-        row |= {"spread": round((high - low) / median(seen), 3), "rounds": len(seen)}
-        row |= {"ratio": round(median(rates["goodfit"]) / median(seen), 2)}
-        row |= {"ratio_in_memory": round(median(rates["goodfit, in memory"]) / median(seen), 2)}
-        row |= {"jitter": jitter, "files": len(found), "workers": args.workers, "clock": name}
+        row: dict[str, object] = {"what": side, "rounds": len(seen)}
+        for place, clock in enumerate(("second", "cpu_second")):
+            middle = {name: median(rate[place] for rate in rates[name]) for name in rates}
+            low, _, high = quantiles([rate[place] for rate in seen], n=4)
+            row |= {f"images_per_{clock}": round(middle[side])}
+            row |= {f"spread_per_{clock}": round((high - low) / middle[side], 3)}
+            row |= {f"ratio_per_{clock}": round(middle["goodfit"] / middle[side], 2)}
+            in_memory = round(middle["goodfit, in memory"] / middle[side], 2)
+            row |= {f"ratio_in_memory_per_{clock}": in_memory}
+        row |= {"jitter": jitter, "files": len(found), "workers": args.workers}
         row |= {"machine": f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"}
         row |= {"python": platform.python_version()}
         row |= {n: version(n) for n in ("torch", "torchvision", "timm", "simplejpeg", "pillow")}

@@ -18,7 +18,7 @@ from goodfit.batch import Batch, Images, as_float
 
 Mean = Float[Tensor, "n c"]
 Colors = Float[Tensor, "n c c+1"]
-_AT_ONCE = 1 << 17  # numbers
+_AT_ONCE = 1 << 20  # numbers
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
 
 
