@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 
 from goodfit.compare.arms import Arm, arms, from_files
 from goodfit.compare.study import Study
-from goodfit.errors import RecipeError
+from goodfit.errors import RecipeError, RunError
 from goodfit.recipe.read import read
 from goodfit.report.records import Arm as ArmRecord
 from goodfit.report.records import ComparisonReport
@@ -60,9 +61,16 @@ def compared(
     study = Study(base, made, data, folder, split=split, delta=delta, device=device)
     records: list[ArmRecord] = []
     pool = _pool(workers) if workers else None
-    with pool or nullcontext():
-        for done, records in study.run(seeds, until_decided=until_decided, pool=pool):
-            study.save(study.report(records, folder.name))
-            verdicts = ", ".join(f"{r.name}: {r.verdict}" for r in records)
-            say(f"{done} seeds: {verdicts}")
+    try:
+        with pool or nullcontext():
+            for done, records in study.run(seeds, until_decided=until_decided, pool=pool):
+                study.save(study.report(records, folder.name))
+                verdicts = ", ".join(f"{r.name}: {r.verdict}" for r in records)
+                say(f"{done} seeds: {verdicts}")
+    except BrokenProcessPool:
+        raise RunError(
+            "a training was ended from outside, perhaps for want of memory",
+            at=str(folder),
+            fix="the same command goes on where it stopped; fewer --workers need less memory",
+        ) from None
     return study.report(records, folder.name)

@@ -7,6 +7,7 @@ seeds, hence splits, orders and the draws of every ingredient that stays.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from hashlib import blake2b
@@ -65,6 +66,7 @@ def run_trial(trial: Trial) -> Path:
         return place
     if (place / "recipe.toml").exists():
         return resume(place, device=trial.device).path
+    shutil.rmtree(place, ignore_errors=True)  # begun, but killed before it was a run
     recipe = built(parsed(trial.recipe, "the trial"), "the trial")
     return train(recipe, trial.data, name=place.name, runs=place.parent, device=trial.device).path
 
@@ -142,9 +144,11 @@ class Study:
         self, seed: int, arms: list[Arm], runner: Callable[[Trial], Path], pool: Executor | None
     ) -> None:
         trials = [self.trial(arm, seed) for arm in arms]
-        places = list(pool.map(runner, trials) if pool else map(runner, trials))
-        for arm, place in zip(arms, places, strict=True):
-            self.found[arm.name, seed] = outcome(place, self.split)
+        once = list({trial.place: trial for trial in trials}.values())  # arms may be the same
+        ran = pool.map(runner, once) if pool else map(runner, once)
+        places = dict(zip((trial.place for trial in once), ran, strict=True))
+        for arm, trial in zip(arms, trials, strict=True):
+            self.found[arm.name, seed] = outcome(places[trial.place], self.split)
 
     def seeds_of(self, arm: Arm) -> list[int]:
         """Seeds that an arm shares with the base."""
@@ -194,11 +198,16 @@ class Study:
     def report(self, records: list[ArmRecord], name: str) -> ComparisonReport:
         """Everything for the table and the page."""
         base = [self.found[key] for key in self.found if key[0] == self.base.name]
-        hits = np.concatenate([one.correct for one in base])
+        hits = difference(np.stack([one.correct for one in base]), self.delta)
+        images = wilson(round(hits.mean * hits.images), hits.images)  # never 0 wide, at 100% too
         return ComparisonReport(
             name=name,
             base=self.base.name,
-            base_accuracy=wilson(int(hits.sum()), len(hits)),
+            base_accuracy=Interval(
+                value=hits.mean,
+                low=max(0.0, min(hits.low, images.low)),
+                high=min(1.0, max(hits.high, images.high)),
+            ),
             delta=self.delta,
             images=len(base[0].correct),
             arms=tuple(records),
