@@ -140,6 +140,14 @@ def test_a_net_that_cannot_learn_stops_tuning(optimizer, loader, model):
         overfitted(model, optimizer, list(loader)[:2], loss=F.cross_entropy, steps=10)
 
 
+def test_a_net_that_had_no_time_to_learn_is_not_called_unable(optimizer, loader, model):
+    found = overfitted(
+        model, optimizer, list(loader)[:2], loss=F.cross_entropy, lrs=(), steps=200, seconds=0
+    )
+    assert found.cut
+    assert found.steps < 10
+
+
 def test_confident_guesses_at_the_start_are_told(model, loader):
     with torch.no_grad():
         model.net[-1].weight.mul_(100)

@@ -70,6 +70,7 @@ class Overfitted(NamedTuple):
     images: int
     lr: float
     losses: tuple[float, ...]
+    cut: bool = False  # the time was over before it had learned or was hopeless
 
     @property
     def words(self) -> str:
@@ -87,7 +88,7 @@ class Overfitted(NamedTuple):
                 "It learns, though not all: the net may be small, or these few updates too few. "
                 "The search can still find the best of what it can do, so tuning goes on."
             )
-        return "It learns next to nothing, so tuning stops."
+        return "The time allowed too few updates to tell whether it can learn, so tuning goes on."
 
 
 def overfitted(
@@ -103,20 +104,25 @@ def overfitted(
 ) -> Overfitted:
     """Learn `batches` by heart on copies, at the optimizer's rate and at `lrs`, until 100%.
 
-    Raises TrainingError when none gets beyond twice the accuracy of chance.
+    The rates share the time; what one leaves is for the others. Raises TrainingError when none
+    gets beyond twice the accuracy of chance, though each had its updates.
     """
-    deadline = time.monotonic() + seconds
-    best: Overfitted | None = None
+    end = time.monotonic() + seconds
     own = optimizer.param_groups[0]["lr"]
-    for lr in (own, *(lr for lr in lrs if not 0.5 < lr / own < 2)):
-        if best is not None and (best.accuracy == 1.0 or time.monotonic() > deadline):
-            break
+    rates = (own, *(lr for lr in lrs if not 0.5 < lr / own < 2))
+    found: list[Overfitted] = []
+    for left, lr in zip(range(len(rates), 0, -1), rates, strict=True):
+        now = time.monotonic()
         with untouched():
-            tried = _learned(model, optimizer, batches, loss, lr, steps, deadline, precision)
-        if best is None or tried.accuracy > best.accuracy:
-            best = tried
-    assert best is not None
-    if best.accuracy <= 2 * best.chance:
+            found.append(
+                _learned(
+                    model, optimizer, batches, loss, lr, steps, now + (end - now) / left, precision
+                )
+            )
+        if found[-1].accuracy == 1.0:
+            break
+    best = max(found, key=lambda tried: tried.accuracy)
+    if best.accuracy <= 2 * best.chance and not any(tried.cut for tried in found):
         raise TrainingError(
             "the net cannot learn even a few batches by heart",
             at="step 2, overfit",
@@ -146,20 +152,21 @@ def _learned(
     for module in new.modules():
         if isinstance(module, nn.Dropout | nn.Dropout1d | nn.Dropout2d):
             module.p = 0.0
-    accuracy, losses = 0.0, list[float]()
+    accuracy, losses, cut = 0.0, list[float](), False
     try:
         for step in fit(new, batches, optimizer=moved, loss=loss, steps=steps, precision=precision):
             losses.append(float(step.loss))
             if step.number % (2 * len(batches)) == 0 or step.number == steps:
                 accuracy = _accuracy(new, batches)
                 hopeless = step.number >= 60 and accuracy < 0.3 and losses[-1] > 0.9 * losses[0]
-                if accuracy == 1.0 or hopeless or time.monotonic() > deadline:
+                cut = time.monotonic() > deadline and accuracy < 1 and step.number < steps
+                if accuracy == 1.0 or hopeless or cut:
                     break
     except TrainingError:
         pass  # this rate is too high: what was reached before counts
     count = sum(len(b.targets) for b in batches)
     classes = torch.cat([b.targets for b in batches]).mean(0)
-    return Overfitted(accuracy, float(classes.max()), len(losses), count, lr, tuple(losses))
+    return Overfitted(accuracy, float(classes.max()), len(losses), count, lr, tuple(losses), cut)
 
 
 @torch.no_grad()
