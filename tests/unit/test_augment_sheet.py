@@ -9,7 +9,7 @@ from goodfit.augment.flip import Flip
 from goodfit.augment.random_crop import RandomCrop
 from goodfit.batch import Batch
 from goodfit.errors import RunError
-from goodfit.report.contact_sheet import _columns, contact_sheet
+from goodfit.report.contact_sheet import _columns, contact_sheet, pictures
 
 
 def batch(channels: int = 3, dtype: torch.dtype = torch.uint8) -> Batch:
@@ -39,6 +39,17 @@ def test_one_column_per_change_and_one_for_all():
     assert columns[1].note == "prob 0.5"
     assert columns[3].note == "16 x 16"
     assert columns[0].pictures[0].size == (60, 40)
+
+
+def test_what_decoding_has_changed_is_shown_as_it_came_and_not_changed_again():
+    plain = batch()
+    decoded = plain._replace(images=plain.images[..., :10, :10])
+    columns = _columns(plain, [RandomCrop(size=5), Flip(prob=1)], 0, 60, decoded)
+    notes = {column.heading: column.note for column in columns}
+    assert (notes["original"], notes["all of them"]) == ("30 x 20", "10 x 10")
+    expected = pictures(decoded.images, 60), pictures(decoded.images.flip(-1), 60)
+    for column, wanted in zip((columns[1], columns[3]), expected, strict=True):
+        assert [p.tobytes() for p in column.pictures] == [p.tobytes() for p in wanted]
 
 
 def test_labels_make_room_for_themselves(tmp_path):

@@ -37,16 +37,18 @@ def contact_sheet(
     path: Path | str,
     *,
     names: Sequence[str] = (),
+    decoded: Batch | None = None,
     seed: int = 0,
     side: int = 120,
 ) -> Path:
     """Write a PNG of the batch's images under each change alone and under all together.
 
     names: one label per image (its class or its file), written beside its row.
+    decoded: the same samples after the first change, where decoding has made it already.
     side: pixels of the longer side of each picture.
     Raises RunError when the file cannot be written, or when the sheet would be enormous.
     """
-    columns = _columns(batch, changes, seed, side)
+    columns = _columns(batch, changes, seed, side, decoded)
     left = _label_width(names)
     width, height = _size(columns, left, side)
     if width * height > _SHEET:
@@ -70,13 +72,17 @@ def contact_sheet(
     return path
 
 
-def _columns(batch: Batch, changes: Sequence[Change], seed: int, side: int) -> list[Column]:
+def _columns(
+    batch: Batch, changes: Sequence[Change], seed: int, side: int, decoded: Batch | None = None
+) -> list[Column]:
     columns = [Column("original", _size_of(batch), pictures(batch.images, side))]
-    for change, name in zip(changes, names_of(changes), strict=True):
-        alone = Pipeline([change], seed, names=[name])(batch)
+    for place, (change, name) in enumerate(zip(changes, names_of(changes), strict=True)):
+        done = decoded if place == 0 else None
+        alone = Pipeline([change], seed, names=[name])(batch) if done is None else done
         columns.append(Column(name, _note(change), pictures(alone.images, side)))
     if len(changes) > 1:
-        together = Pipeline(changes, seed)(batch)
+        rest = changes if decoded is None else changes[1:]
+        together = Pipeline(rest, seed)(batch if decoded is None else decoded)
         columns.append(Column("all of them", _size_of(together), pictures(together.images, side)))
     return columns
 

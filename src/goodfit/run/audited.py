@@ -11,7 +11,6 @@ from goodfit.audit import audit as audit_model
 from goodfit.batch import Batch
 from goodfit.check.own import made
 from goodfit.errors import DataError, RecipeError
-from goodfit.ingredient import Ingredient
 from goodfit.predict import Classifier
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import build, network
@@ -20,6 +19,7 @@ from goodfit.run.doctor import is_code, job_of
 from goodfit.run.fitting import suited
 from goodfit.run.job import changes_of
 from goodfit.run.load import Run
+from goodfit.run.resolve import fitted
 from goodfit.run.start import prepare
 
 _IMAGES, _DRAWS = 16, 16  # for augmentations, whose every draw is a pass of the whole net
@@ -115,14 +115,12 @@ def _built(recipe: Recipe, batch: Batch) -> tuple[Classifier, tuple[Any, ...]]:
     """The recipe's classifier as it is before training, and its augmentations, fitted."""
     images = batch.images
     recipe = recipe.replaced(**suited(recipe, min(images.shape[-2:])))
-    preprocess, *changes = (
-        item.fitted(images) if isinstance(item, Ingredient) else item
-        for item in (recipe.preprocess, *recipe.augment)
-    )
+    preprocess, changes = fitted(recipe.preprocess, images), recipe.augment
+    changes = tuple(fitted(change, images) for change in changes)
     classes = tuple(str(number) for number in range(max(2, batch.targets.shape[1])))
     net, _ = network(recipe, len(classes), images.shape[1])
     model = Classifier(preprocess(), net, classes)
     for init in recipe.init:
         needs = getattr(init, "needs_images", False)
         init(net, model.preprocess(images)) if needs else init(net)
-    return model.to(images.device), tuple(changes)
+    return model.to(images.device), changes
