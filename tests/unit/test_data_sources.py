@@ -135,6 +135,11 @@ def test_npz_files_that_cannot_be_used(tmp_path):
         assert f"{name}.npz" in problem(Arrays(path=tmp_path / f"{name}.npz"))
 
 
+def test_a_single_array_is_no_data_set(tmp_path):
+    np.save(tmp_path / "a.npy", pixels(4, 8, 8))
+    assert "one array and no labels" in problem(guess(tmp_path / "a.npy"))
+
+
 def test_arrays_and_path_exclude_each_other():
     for settings in ({}, {"path": "a.npz", "images": 1, "labels": 1}, {"images": [1]}):
         with pytest.raises(RecipeError):
@@ -203,6 +208,39 @@ def test_a_parquet_table(listed, tmp_path):
     csv = pytest.importorskip("pyarrow.csv")
     parquet.write_table(csv.read_csv(listed), tmp_path / "t.parquet")
     assert sizes(guess(tmp_path / "t.parquet")()) == {"train": 14, "val": 3, "test": 3}
+
+
+def test_a_table_of_two_columns_needs_no_names(listed, tmp_path):
+    rows = [line.split(",")[:2] for line in listed.read_text().splitlines()[1:]]
+    (tmp_path / "bare.csv").write_text("\n".join(",".join(row) for row in rows))
+    (tmp_path / "turned.tsv").write_text("\n".join("\t".join(row[::-1]) for row in rows))
+    for name in ("bare.csv", "turned.tsv"):
+        splits = guess(tmp_path / name)()
+        assert (splits.classes, sum(sizes(splits).values())) == (("ant", "bee"), 20)
+
+
+def test_quoted_cells_hold_separators_and_line_ends(tmp_path):
+    rows = ["path,label"]
+    for i, image in enumerate(pixels(8, 6, 6, 3)):
+        (tmp_path / f"a, {i}.png").write_bytes(png(image))
+        label = ('"the ""big"" one"', '"small,\nred"')[i % 2]
+        rows.append(f'"a, {i}.png",{label}')
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    assert guess(tmp_path / "t.csv")().classes == ("small,\nred", 'the "big" one')
+
+
+def test_rows_that_are_there_twice_count_once(listed):
+    text = listed.read_text()
+    listed.write_text(text + "\n" + text.splitlines()[3])
+    splits = guess(listed)()
+    assert sizes(splits) == {"train": 14, "val": 3, "test": 3}
+    assert "1 rows are there twice" in splits.notes
+
+
+def test_missing_files_of_a_table_are_listed(listed, tmp_path):
+    (tmp_path / "3.png").unlink()
+    [skipped] = guess(listed)().skipped
+    assert skipped == ("3.png", "No such file or directory")
 
 
 def test_tables_that_cannot_be_used(listed, tmp_path):
@@ -384,7 +422,21 @@ def test_a_file_that_is_no_data_set(tmp_path):
         guess(tmp_path / "photo.jpg")
 
 
+def test_data_that_is_only_tested_may_have_one_class():
+    images = pixels(6, 4, 4)
+    assert "only one class" in problem(Arrays(images=images, labels=["ant"] * 6))
+    splits = Arrays(images=images, labels=["ant"] * 6, val=0, test=0)()
+    assert sizes(splits) == {"train": 6}
+    assert matched(splits.train, ("bee", "ant")).labels.tolist() == [1] * 6
+
+
 def test_settings_are_checked_when_they_are_given():
-    for wrong in ({"val": 2}, {"val": 0.6, "test": 0.6}, {"sead": 1}, {"channels": 7}):
+    for wrong in (
+        {"val": 2},
+        {"val": 0.6, "test": 0.6},
+        {"sead": 1},
+        {"channels": 7},
+        {"seed": -1},
+    ):
         with pytest.raises(RecipeError):
             guess("digits", **wrong)

@@ -50,7 +50,7 @@ def assemble(settings: Data, source: S, known: Known, origin: str) -> Splits:
     part = np.array([PART_NAMES.get(p.lower(), p) or "train" for p in known.part], dtype=object)
     notes = list(known.notes)
     places = {name: np.flatnonzero(part == name) for name in ("train", "val", "test")}
-    _check_classes(source, places["train"], origin)
+    _check_classes(source, places["train"], origin, divided=settings.val + settings.test > 0)
     twins = _twins(places, known.content)
     for name, dropped in twins.items():
         if len(dropped):
@@ -79,7 +79,7 @@ def assemble(settings: Data, source: S, known: Known, origin: str) -> Splits:
     )
 
 
-def _check_classes(source: Source, train: Labels, origin: str) -> None:
+def _check_classes(source: Source, train: Labels, origin: str, *, divided: bool) -> None:
     labels = np.asarray(source.labels)
     if not len(labels):
         raise DataError("there are no images", at=origin, fix="check the path")
@@ -98,11 +98,17 @@ def _check_classes(source: Source, train: Labels, origin: str) -> None:
             classes=", ".join(source.classes[:10]),
             fix="add training images of it, or correct the name: classes are matched by name",
         )
+    if divided:  # else it may be there to be tested only
+        check_two_classes(source, origin)
+
+
+def check_two_classes(source: Source, origin: str) -> None:
+    """Raise DataError where there is nothing to tell apart."""
     if len(source.classes) < 2:
         raise DataError(
             "there is only one class",
             at=origin,
-            seen=f"{len(labels)} images of {source.classes[0]!r}",
+            seen=f"{len(source)} images of {source.classes[0]!r}",
             fix="add images of another class: a classifier needs two",
         )
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from goodfit.errors import DataError
@@ -143,7 +143,7 @@ class Data(Ingredient):
     noun: ClassVar[str] = "data set"
     val: Fraction = 0.1
     test: Fraction = 0.1
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     channels: Channels | None = None
     max_broken: Fraction = 0.01
 

@@ -29,6 +29,7 @@ from goodfit.errors import DataError
 _WORDS = "jpg jpeg jpe jfif png gif webp bmp dib tif tiff ppm pgm pbm pnm avif"
 SUFFIXES = frozenset(f".{word}" for word in _WORDS.split())
 Verify = Literal["auto", "all", "quick"]
+NO_FILE = "a pipe or a device, not a file"
 _FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
 _BLOCK = 4096
 _TRIAL = 1000  # files whose first look is timed
@@ -167,7 +168,7 @@ def look(path: str) -> Look:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                return Look(b"", 0, "a pipe or a device, not a file")
+                return Look(b"", 0, NO_FILE)
             size = status.st_size
             head = os.read(descriptor, _BLOCK)
             tail = head

@@ -26,6 +26,8 @@ def guess(where: Any, **settings: Any) -> Data:
 
         return Dataset(train=where, **settings)
     text = os.fspath(where)
+    if not text.strip():
+        raise DataError("no data is named", fix="name a folder, a file or a data set")
     path = Path(text).expanduser()
     if text.startswith("hf:"):
         from goodfit.data.hub import Hub

@@ -112,7 +112,10 @@ def array_splits(
 def _read(path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...] | None]:
     """The arrays of a .npz file by split, and its class names."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        opened = np.load(path, allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            raise ValueError("a .npy file, which has one array and no labels")
+        with opened as file:
             content = {name.lower(): file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
         raise DataError(

@@ -1,5 +1,6 @@
 """Single image files, read as they are for validation: for prediction on a handful of files."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from goodfit.data._base import Skipped
-from goodfit.data._files import in_threads
+from goodfit.data._files import NO_FILE, in_threads
 from goodfit.data.decode import BrokenImageError, Pixels, render
 
 
@@ -27,6 +28,8 @@ def read_images(
     wanted = (size, size) if isinstance(size, int) else size
 
     def one(path: str | Path) -> Pixels | str:
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait for ever
+            return NO_FILE
         try:
             return render(Path(path).read_bytes(), channels, wanted, share=resize).copy()
         except BrokenImageError as error:

@@ -4,8 +4,9 @@
     a/1.jpg,ants,train,17
 
 Paths are relative to `root`, by default the table's folder. The columns are found by their usual
-names or set by `path_column` and so on. A split column (train, val, test) is used as it is; rows
-of the same `group_column`, say all images of one patient, stay on one side.
+names or set by `path_column` and so on; a table of two columns needs no names. A split column
+(train, val, test) is used as it is; rows of the same `group_column`, say all images of one
+patient, stay on one side. Rows that are there twice count once.
 
 At test time the rows of the split `test` are used once; they never choose anything.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from goodfit.data._assemble import PART_NAMES
 from goodfit.data._base import Data, Splits
-from goodfit.data._files import Verify
+from goodfit.data._files import SUFFIXES, Verify
 from goodfit.data._listed import Row, file_splits
 from goodfit.errors import DataError, MissingExtraError
 
@@ -38,8 +39,7 @@ class Table(Data):
 
     def __call__(self) -> Splits:
         path = self.path.expanduser()
-        columns = _read(path)
-        at = str(self.path)
+        columns, at = _read(path), str(self.path)
         images = _column(columns, self.path_column, _PATHS, "path_column", at)
         labels = _column(columns, self.label_column, _LABELS, "label_column", at)
         parts = self._parts(columns, at)
@@ -51,8 +51,10 @@ class Table(Data):
             Row(_from(root, image), label, part, group)
             for image, label, part, group in zip(images, labels, parts, groups, strict=True)
         ]
-        _check(rows, root, at)
-        return file_splits(self, root, rows, verify=self.verify, notes=[], origin=at)
+        once = list(dict.fromkeys(rows))
+        _check(once, root, at)
+        notes = [f"{len(rows) - len(once)} rows are there twice"] if len(once) < len(rows) else []
+        return file_splits(self, root, once, verify=self.verify, notes=notes, origin=at)
 
     def _parts(self, columns: dict[str, list[str]], at: str) -> list[str]:
         """train, val or test for each row; empty where the table does not say."""
@@ -131,6 +133,15 @@ def _read(path: Path) -> dict[str, list[str]]:
     return columns
 
 
+def _headed(rows: list[list[str]]) -> list[list[str]]:
+    """Rows under column names. A table of two columns may begin with a path and a label at once."""
+    first = rows[0]
+    images = [os.path.splitext(cell.strip())[1].lower() in SUFFIXES for cell in first]
+    if len(first) != 2 or sum(images) != 1:
+        return rows
+    return [["path" if image else "label" for image in images], *rows]
+
+
 def _text(path: Path) -> dict[str, list[str]]:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
@@ -142,6 +153,7 @@ def _text(path: Path) -> dict[str, list[str]]:
         ) from None
     if not rows:
         return {}
+    rows = _headed(rows)
     short = next((n for n, row in enumerate(rows) if len(row) != len(rows[0])), None)
     if short is not None:
         raise DataError(
