@@ -154,6 +154,35 @@ def test_layer_samples_average_dropout(images):
     assert not torch.equal(predict(net, images, layer_samples=4, seed=1), draws)
 
 
+class Functional(nn.Module):
+    """Dropout as a function, its probability a number; the norm inside must not train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout, self.norm = 0.5, nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(self.norm(x), self.dropout, self.training)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(3, 1, dropout=0.5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(2).mT
+        return self.attention(rows, rows, rows)[0].mT.unflatten(2, x.shape[2:])
+
+
+@pytest.mark.parametrize("layer", [Functional(), Attention(), nn.RReLU(-1, 1)], ids=str)
+def test_layer_samples_draw_whatever_is_random(layer, images):
+    net = nn.Sequential(layer, Corner())
+    plain, draws = predict(net, images - 0.5), predict(net, images - 0.5, layer_samples=3)
+    assert not torch.allclose(draws, plain)
+    assert all(m.num_batches_tracked == 0 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
+
+
 def test_layer_samples_leave_batch_norm_in_evaluation(images):
     net = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(), Corner())
     predict(net, images, layer_samples=2)

@@ -32,6 +32,8 @@ from goodfit.layers._base import StochasticLayer
 from goodfit.predict.views import Views, steps_of, then
 
 Average = Literal["probabilities", "logits"]
+_LAYERS = ("DropPath", "StochasticDepth", "DropBlock2d", "DropBlock3d", "PatchDropout")
+_DROPS = ("dropout", "attention_dropout", "drop_rate", "dropout_rate")
 
 
 class Classifier(nn.Module):
@@ -157,9 +159,20 @@ def _evaluating(model: Any, layer_samples: int, seed: int) -> Iterator[None]:
 
 
 def _is_random(module: nn.Module) -> bool:
-    """Whether it draws in training and not in evaluation: ours, torch's, timm's, torchvision's."""
-    known = isinstance(module, StochasticLayer | nn.modules.dropout._DropoutNd)
-    return known or type(module).__name__ in ("DropPath", "StochasticDepth")
+    """Whether its own code draws in training and not in evaluation.
+
+    Ours, torch's, timm's and torchvision's layers; and modules that say by a number how much they
+    drop, as attention and recurrent nets do and functions like F.dropout need.
+    """
+    if isinstance(module, StochasticLayer | nn.modules.dropout._DropoutNd | nn.RReLU):
+        return True
+    numbers = (getattr(module, name, None) for name in _DROPS)
+    inner = getattr(module, "attn_drop", None)  # timm's attention draws it itself
+    return (
+        type(module).__name__ in _LAYERS
+        or any(isinstance(number, float) and number > 0 for number in numbers)
+        or (isinstance(inner, nn.Dropout) and inner.p > 0)
+    )
 
 
 def _device(model: Any) -> torch.device | None:
