@@ -6,6 +6,7 @@ Scaling filters as Pillow and torchvision do: a triangle as wide as a result's p
 (antialiasing when shrinking), cut off at the edge of the window.
 """
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -93,7 +94,7 @@ def boxed(images: Images, box: Box, border: Border) -> Images:
     if box.kind == "flip":
         if box.mirrored is None:
             return images
-        return by_sample(box.mirrored, images.flip(-1), images, spend=True)
+        return _mirrored(images, box.mirrored)
     if box.kind == "shift":
         return _shifted(images, box, border)
     return _scaled(images, box)
@@ -115,11 +116,20 @@ def _shifted(images: Images, box: Box, border: Border) -> Images:
     index = (channel + row[:, None]) * wide + start  # (n, c, rows): where each row begins
     windows = known.as_strided((known.numel() - columns + 1, columns), (1, 1))
     result = windows.index_select(0, index.view(-1)).view(n, c, rows, columns)
-    return (
-        result
-        if box.mirrored is None
-        else by_sample(box.mirrored, result.flip(-1), result, spend=True)
-    )
+    return result if box.mirrored is None else _mirrored(result, box.mirrored)
+
+
+def _mirrored(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
+    if _large(images, images.shape[-2:]):
+        each = zip(images, mirrored.tolist(), strict=True)
+        return torch.stack([image.flip(-1) if mirror else image for image, mirror in each])
+    return by_sample(mirrored, images.flip(-1), images, spend=True)
+
+
+def _large(images: Images, size: Sequence[int]) -> bool:
+    """Whether results of this size are worth a loop over the images: on a CPU it costs little."""
+    on_cpu = images.device.type == "cpu" and not torch.compiler.is_compiling()
+    return on_cpu and len(images) > 0 and size[0] * size[1] >= _LARGE
 
 
 def _wider(images: Images, reach: tuple[int, int], border: Border) -> Images:
@@ -152,8 +162,7 @@ def _refuse_too_far(images: Images, reach: tuple[int, int], border: Border) -> N
 
 def _scaled(images: Images, box: Box) -> Images:
     kept, (h, w), (rows, columns) = images.dtype, images.shape[-2:], box.size
-    on_cpu = images.device.type == "cpu" and not torch.compiler.is_compiling()
-    if on_cpu and rows * columns >= _LARGE:
+    if _large(images, box.size):
         return _in_turn(images, box)
     source = images if images.is_floating_point() else images.float()
     if rows >= h and columns >= w:  # nothing can shrink: two taps will do

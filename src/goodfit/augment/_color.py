@@ -7,6 +7,7 @@ are in 0..1 and are clamped to it once, at the end of a chain: results of a chai
 members one by one differ only where a member would have clamped and a later one came back.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -34,28 +35,37 @@ class Photometric(Augmentation):
         raise NotImplementedError
 
     def given(self, batch: Batch, z: Any) -> Batch:
-        colors = self.colors(z, mean_color(batch.images, self.needs_mean))
-        return batch._replace(images=recolored(batch.images, colors, self.by_channel))
+        images = recolored(
+            batch.images, lambda mean: self.colors(z, mean), self.needs_mean, self.by_channel
+        )
+        return batch._replace(images=images)
 
 
-def mean_color(images: Images, needed: bool = True) -> Mean:
-    """The mean color of every image, in 0..1; zeros when it is not needed."""
-    n, c = images.shape[:2]
-    if not needed:
-        return torch.zeros(n, c, device=images.device)
+def mean_color(images: Images) -> Mean:
+    """The mean color of every image, in 0..1."""
     return torch.cat([as_float(images[some]).mean((2, 3)).float() for some in parts_of(images)])
 
 
-def recolored(images: Images, colors: Colors, by_channel: bool = False) -> Images:
-    """The map of the colors applied to every pixel, as float in 0..1."""
+def recolored(
+    images: Images, colors_of: Callable[[Mean], Colors], needs_mean: bool, by_channel: bool
+) -> Images:
+    """A map of the colors, made from the images' mean color, applied to every pixel.
+
+    As float in 0..1. The mean given is zero if it is not needed.
+    """
     n, c, h, w = images.shape
-    linear, shift = colors[:, :, :c], colors[:, :, c:]
     kept = images.dtype if images.is_floating_point() else torch.float32
-    if not images.is_floating_point():
-        linear = linear * (1 / 255)
-    linear, shift = linear.to(kept), shift.to(kept)
+    unit = 1.0 if images.is_floating_point() else 1 / 255
+    parts = parts_of(images)
+    if len(parts) == 1:
+        images = images.to(kept)  # once, for the mean and the map
+    mean = torch.zeros(n, c, device=images.device)
+    if needs_mean:
+        mean = torch.cat([images[some].to(kept).mean((2, 3)).float() for some in parts]) * unit
+    colors = colors_of(mean)
+    linear, shift = (colors[:, :, :c] * unit).to(kept), colors[:, :, c:].to(kept)
     result = torch.empty(n, c, h * w, dtype=kept, device=images.device)
-    for some in parts_of(images):
+    for some in parts:
         flat, shown = images[some].to(kept).reshape(-1, c, h * w), result[some]
         if by_channel or c == 1:
             scale = linear[some].diagonal(dim1=1, dim2=2)[:, :, None]

@@ -19,7 +19,7 @@ from typing import Any
 
 from goodfit.augment import Augmentation
 from goodfit.augment._box import Box
-from goodfit.augment._color import Colors, Photometric, mapped, mean_color, recolored, then
+from goodfit.augment._color import Colors, Mean, Photometric, mapped, recolored, then
 from goodfit.augment._geometry import Geometric, composed, put
 from goodfit.augment._warp import Border, Warp
 from goodfit.batch import Batch, Images
@@ -131,17 +131,17 @@ class Pending:
             self.images = put(self.images, self.place, self.border)
         if self.chain:
             by_channel = all(change.by_channel for change, _ in self.chain)
-            self.images = recolored(self.images, self._colors(), by_channel)
+            needs_mean = any(change.needs_mean for change, _ in self.chain)
+            self.images = recolored(self.images, self._colors, needs_mean, by_channel)
         self.place, self.border, self.chain = None, None, []
         return self.images
 
-    def _colors(self) -> Colors:
-        needed = any(change.needs_mean for change, _ in self.chain)
-        mean = mean_color(self.images, needed)
+    def _colors(self, mean: Mean) -> Colors:
+        """All maps of the chain as one, for images whose mean color is `mean`."""
         total: Colors | None = None
         for change, z in self.chain:
             colors = change.colors(z, mean)
             total = colors if total is None else then(total, colors)
-            mean = mapped(colors, mean) if needed else mean
+            mean = mapped(colors, mean)
         assert total is not None
         return total
