@@ -6,7 +6,7 @@ RecipeError: no augmentation is called 'cutuot'
   fix     write 'cutout'
 """
 
-from typing import Self
+from typing import Any, Self
 
 
 def four_parts(head: str, at: str, seen: dict[str, object], fix: str) -> str:
@@ -34,8 +34,20 @@ class GoodfitError(Exception):
         self.at = self.at or at
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it crosses from one process to another
+        return _again, (type(self), self.problem, self.at, self.seen, self.fix)
+
     def __str__(self) -> str:
         return four_parts(f"{type(self).__name__}: {self.problem}", self.at, self.seen, self.fix)
+
+
+def _again(
+    kind: type[GoodfitError], problem: str, at: str, seen: dict[str, object], fix: str
+) -> GoodfitError:
+    """An error that another process raised."""
+    error = kind.__new__(kind)
+    GoodfitError.__init__(error, problem, fix=fix, at=at, **seen)
+    return error
 
 
 class RecipeError(GoodfitError):

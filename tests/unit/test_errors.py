@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from goodfit.errors import GoodfitError, MissingExtraError, RecipeError
@@ -30,3 +32,16 @@ def test_the_first_place_given_stays():
 
 def test_a_missing_extra_says_how_to_install_it():
     assert "pip install 'goodfit[hub]'" in str(MissingExtraError("hub", "reading the hub"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RecipeError("wrong", at="here", known="a, b", fix="mend it"),
+        MissingExtraError("hub", "reading the hub"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_crosses_from_one_process_to_another(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
