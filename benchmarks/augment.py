@@ -24,13 +24,13 @@ from goodfit.ingredient import find, names
 from goodfit.rand import Rng
 
 ask = argparse.ArgumentParser(description=__doc__)
-ask.add_argument("--images", type=int, default=0, help="0: 128 of 32 pixels, 16 of 224")
+ask.add_argument("--images", type=int, default=0, help="0: 128 of 32 pixels, 32 of 224")
 ask.add_argument("--side", type=int, default=32)
 ask.add_argument("--seconds", type=float, default=2)
 ask.add_argument("--only", default="", help="kinds, with commas; all without")
 args = ask.parse_args()
 
-side, count = args.side, args.images or (128 if args.side < 100 else 16)
+side, count = args.side, args.images or (128 if args.side < 100 else 32)
 images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
 targets, index = torch.eye(10)[torch.arange(count) % 10], torch.arange(count)
 labels = targets.argmax(1)

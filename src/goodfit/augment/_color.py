@@ -56,18 +56,20 @@ def recolored(
     n, c, h, w = images.shape
     kept = images.dtype if images.is_floating_point() else torch.float32
     unit = 1.0 if images.is_floating_point() else 1 / 255
-    parts = parts_of(images)
-    if len(parts) == 1:
-        images = images.to(kept)  # once, for the mean and the map
+    parts, diagonal = parts_of(images), by_channel or c == 1
+    spare = len(parts) == 1 and not images.is_floating_point()
+    if spare:
+        images = images.to(kept)  # once, for the mean and the map, and to be overwritten
     mean = torch.zeros(n, c, device=images.device)
     if needs_mean:
         mean = torch.cat([images[some].to(kept).mean((2, 3)).float() for some in parts]) * unit
     colors = colors_of(mean)
     linear, shift = (colors[:, :, :c] * unit).to(kept), colors[:, :, c:].to(kept)
-    result = torch.empty(n, c, h * w, dtype=kept, device=images.device)
+    source = images.reshape(n, c, h * w)
+    result = source if spare and diagonal else source.new_empty(source.shape, dtype=kept)
     for some in parts:
-        flat, shown = images[some].to(kept).reshape(-1, c, h * w), result[some]
-        if by_channel or c == 1:
+        flat, shown = source[some].to(kept), result[some]
+        if diagonal:
             scale = linear[some].diagonal(dim1=1, dim2=2)[:, :, None]
             torch.mul(flat, scale, out=shown).add_(shift[some])
         else:
