@@ -60,15 +60,16 @@ def fit(
     precision: torch.bfloat16 runs the forward pass under autocast.
     first: number of the first update, to go on with an interrupted run.
 
-    Raises TrainingError before the update when loss or gradient are not finite (on an
-    accelerator one update later, since it never waits), naming the first such layer.
+    Raises TrainingError when loss or gradient are not finite, naming the first such layer, before
+    the weights are touched. On an accelerator, where it never waits, that is said one update
+    later; the gradients that were not finite are zeros by then.
     """
     device = next(model.parameters()).device
     pipeline = Pipeline(augment, seed)
     endless = chain.from_iterable(map(_not_empty, repeat(batches)))
     for group in optimizer.param_groups:
         group.setdefault("peak_lr", group["lr"])
-    watch = _Watch(late=device.type != "cpu")
+    watch = _Watch(model, loss, late=device.type != "cpu")
     norm = torch.zeros((), device=device)
 
     for number in range(first, steps + 1):
@@ -92,11 +93,12 @@ def fit(
                     (share * (value + extra)).backward()  # type: ignore[no-untyped-call]
                 total += share * value.detach()
             norm = clip_grad_norm_(model.parameters(), clip_norm)
-            watch(number, total, norm, model, micro[-1], loss)
+            watch(number, total, norm, micro[-1])
             return total
 
         value: Any = optimizer.step(closure)  # type: ignore[arg-type]  # optimizers that look twice call it twice
         yield Step(number, value, norm, optimizer.param_groups[0]["lr"], images, micro[-1].epoch)
+    watch.close()
 
 
 def _scheduled(optimizer: Optimizer, schedule: Callable[[float], float], done: float) -> None:
@@ -142,26 +144,46 @@ class _Watch:
     """Stops training at the first loss or gradient that is not finite.
 
     On the CPU at once, before the weights are changed. Elsewhere asking would wait for the
-    device, so the answer to the question of one update is read during the next.
+    device, so the answer to the question of one update is read during the next; such gradients
+    become zeros meanwhile, without asking, so that the weights stay finite.
     """
 
-    def __init__(self, late: bool) -> None:
-        self.late = late
-        self.asked: tuple[int, Tensor, Batch] | None = None
+    def __init__(self, model: nn.Module, loss: Any, *, late: bool) -> None:
+        self.model, self.loss, self.late = model, loss, late
+        self.asked: _Question | None = None
 
-    def __call__(
-        self, number: int, value: Tensor, norm: Tensor, model: nn.Module, batch: Batch, loss: Any
-    ) -> None:
-        now = (number, torch.isfinite(value + norm), batch)
-        asked, self.asked = (self.asked if self.late else now), now
-        if asked is None or bool(asked[1]):
+    def __call__(self, number: int, value: Tensor, norm: Tensor, batch: Batch) -> None:
+        now: _Question | None = _Question(number, value, torch.isfinite(value + norm), batch)
+        if self.late:
+            assert now is not None
+            for weight in self.model.parameters():
+                if weight.grad is not None:
+                    weight.grad.masked_fill_(~now.finite, 0.0)
+            now, self.asked = self.asked, now
+        self._answered(now)
+
+    def close(self) -> None:
+        """Hear the answer to the last question."""
+        self._answered(self.asked)
+
+    def _answered(self, asked: "_Question | None") -> None:
+        if asked is None or bool(asked.finite):
             return
-        place, kind = first_nonfinite(model, asked[2], loss)
+        place, kind = first_nonfinite(self.model, asked.batch, self.loss)
         raise TrainingError(
-            f"the loss or its gradient is no longer finite at step {asked[0]}",
+            f"the loss or its gradient is no longer finite at step {asked.number}",
             at=place,
             first=kind,
-            loss=f"{float(value):g}",
+            loss=f"{float(asked.value):g}",
             fix="lower optimizer.lr, lengthen schedule.warmup, or set train.clip_norm = 1; "
             "`goodfit check` looks for the cause",
         )
+
+
+class _Question(NamedTuple):
+    """Whether an update's numbers are finite, as a tensor on the device, and its last batch."""
+
+    number: int
+    value: Tensor
+    finite: Tensor
+    batch: Batch

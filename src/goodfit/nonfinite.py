@@ -17,8 +17,11 @@ def first_nonfinite(
     """(layer's name, what was not finite) for one batch; repeats its forward and backward pass.
 
     Looks at the images, the weights, each layer's output in forward order, the loss, and each
-    layer's gradient in backward order. Gradients and batch-norm buffers of the model are touched.
+    layer's gradient in backward order, the gradients of the weights, and their norm. A compiled
+    or distributed model is looked at as it was written, by each process with its own batch.
+    Gradients and batch-norm buffers of the model are touched.
     """
+    model = _as_written(model)
     if batch.images.is_floating_point() and not bool(torch.isfinite(batch.images).all()):
         rows = torch.isfinite(batch.images).flatten(1).all(1)
         bad = batch.index[~rows].tolist()
@@ -41,11 +44,34 @@ def first_nonfinite(
                 return outputs[0], "its output"
             if not bool(torch.isfinite(value)):
                 return "the loss", "its value, while all layers' outputs are finite"
+            model.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
     finally:
         for hook in hooks:
             hook.remove()
-    return (gradients[0], "the gradient of its output") if gradients else ("the model", "unknown")
+    return (gradients[0], "the gradient of its output") if gradients else _of_weights(model)
+
+
+def _as_written(model: nn.Module) -> nn.Module:
+    """The module inside torch.compile and DistributedDataParallel: hooks see its layers."""
+    inner = getattr(model, "_orig_mod", None)
+    if inner is None and isinstance(model, nn.parallel.DistributedDataParallel):
+        inner = model.module
+    return model if inner is None else _as_written(inner)
+
+
+def _of_weights(model: nn.Module) -> tuple[str, str]:
+    """What is wrong with the weights' gradients, when those of all layers' outputs are finite."""
+    largest = 0.0
+    for name, weight in model.named_parameters():
+        if weight.grad is None:
+            continue
+        if not bool(torch.isfinite(weight.grad).all()):
+            return name, "its gradient"
+        largest = max(largest, float(weight.grad.abs().max()))
+    if largest > 1e15:  # its square, summed over the weights, leaves the range of float32
+        return "the gradient", f"its norm; single values reach {largest:.2g}"
+    return "the model", "nothing in this batch alone: a penalty, or the batch of another process"
 
 
 def _look(

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -6,7 +8,7 @@ from torch import nn
 from goodfit.augment.mixup import Mixup
 from goodfit.batch import Batch
 from goodfit.errors import GoodfitError, TrainingError
-from goodfit.fit import fit
+from goodfit.fit import _Watch, fit
 from goodfit.schedules.linear import Linear
 
 
@@ -159,6 +161,58 @@ def test_images_that_are_not_finite_are_named_by_their_index():
         trained(net(), data, steps=3)
     assert caught.value.at == "the input"
     assert "[6]" in str(caught.value)
+
+
+class RootOfZero(nn.Module):
+    """Finite forward, but its derivative at 0 is not."""
+
+    def forward(self, x):
+        return (x * 0).sqrt()
+
+
+def test_a_gradient_that_is_not_finite_names_the_layer_it_came_from():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), RootOfZero(), nn.Linear(8, 3))
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(TrainingError) as caught:
+        trained(model, batches(), steps=3)
+    assert caught.value.at == "1"
+    assert caught.value.seen["first"] == "the gradient of its output"
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+def test_a_penalty_that_is_not_finite_is_not_blamed_on_a_layer():
+    def heavy(model: nn.Module) -> torch.Tensor:
+        return sum((p**2).sum() for p in model.parameters()) * float("inf")
+
+    with pytest.raises(TrainingError) as caught:
+        trained(net(), batches(1), steps=1, penalties=[heavy])
+    assert "a penalty" in str(caught.value)
+
+
+@pytest.mark.parametrize("broken", [0, 2])
+def test_on_an_accelerator_it_is_said_one_update_later_and_the_weights_stay_finite(
+    monkeypatch, broken
+):
+    loop = sys.modules["goodfit.fit"]  # `goodfit.fit` itself is the function
+    monkeypatch.setattr(loop, "_Watch", lambda *given, late: _Watch(*given, late=True))
+    data = batches(3)
+    data[broken].images[1] = float("inf")
+    model, seen = net(), []  # the steps that were yielded before the error
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TrainingError) as caught:
+        seen.extend(fit(model, data, optimizer=optimizer, loss=F.cross_entropy, steps=3))
+    assert f"step {broken + 1}" in caught.value.problem
+    assert caught.value.at == "the input"
+    assert [step.number for step in seen] == list(range(1, broken + 2))
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_a_compiled_model_is_looked_at_layer_by_layer():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), Broken(), nn.Linear(8, 3))
+    compiled = torch.compile(model, backend="eager")
+    with pytest.raises(TrainingError) as caught:
+        trained(compiled, batches(), steps=3)
+    assert caught.value.at == "2"
 
 
 def test_an_empty_data_set_is_said():

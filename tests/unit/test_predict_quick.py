@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from goodfit.predict import Classifier, predict
-from goodfit.predict.quick import quickened
+from goodfit.predict.quick import InParts, folded, quick_for, quickened
 
 
 @pytest.fixture
@@ -55,3 +55,50 @@ def test_a_forward_that_cannot_be_traced_is_run_as_it_is():
 def test_a_candidate_that_changes_the_answer_is_left_out(model):
     quick = quickened(model, torch.rand(4, 3, 8, 8), tolerance=0.0)
     assert not any("bfloat16" in how for how in quick.seconds)
+
+
+def test_a_batch_in_parts_gives_what_the_whole_gives(model):
+    images = torch.rand(10, 3, 8, 8)
+    model.eval()
+    for padded in (False, True):
+        torch.testing.assert_close(InParts(model, 4, padded=padded)(images), model(images))
+
+
+def test_a_padded_part_always_has_the_shape_that_was_compiled(model):
+    shapes = []
+    model.eval().register_forward_pre_hook(lambda _, given: shapes.append(len(given[0])))
+    InParts(model, 4, padded=True)(torch.rand(10, 3, 8, 8))
+    assert shapes == [4, 4, 4]
+
+
+def test_folding_leaves_no_batch_norm_and_the_same_probabilities(model):
+    images = torch.rand(16, 3, 8, 8)
+    quick = folded(model, images)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in quick.modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    torch.testing.assert_close(predict(quick, images), predict(model, images), atol=1e-6, rtol=0)
+
+
+def test_a_trace_that_forgets_something_is_not_used():
+    class Forgetful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            traced = isinstance(x, torch.fx.Proxy)
+            return self.net(x) * (1 if traced else 5)
+
+    model = Forgetful()
+    assert folded(model, torch.rand(4, 3, 2, 2)) is model
+
+
+def test_few_images_are_predicted_by_the_model_itself(model):
+    assert quick_for(model, torch.rand(4, 3, 8, 8), 4).model is model
+
+
+def test_many_images_take_the_same_model_every_time(model):
+    images = torch.rand(8, 3, 8, 8)
+    one, other = (quick_for(model, images, 1000) for _ in range(2))
+    assert one.how == other.how == "batch norms folded"
+    assert torch.equal(predict(one.model, images), predict(other.model, images))

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from goodfit.metrics import Metrics
 from goodfit.report.records import RunRow
 from goodfit.report.terminal import runs_text
+from goodfit.run.job import Progress as Happened
 from goodfit.run.load import Run
-from goodfit.run.train import Progress as Happened
 
 
 class Display:

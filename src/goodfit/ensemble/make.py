@@ -28,12 +28,12 @@ from goodfit.run import committee
 from goodfit.run.checkpoint import load_state, save_weights
 from goodfit.run.directory import RunDirectory, fresh_name
 from goodfit.run.evaluate import Rows, tested, tested_rows
+from goodfit.run.job import Job
 from goodfit.run.load import Run
 from goodfit.run.machine import facts, synchronize
 from goodfit.run.own import keep_own_code
 from goodfit.run.report import write_report
 from goodfit.run.start import loader_of, open_data, testing_loaders
-from goodfit.run.train import Job
 from goodfit.run.world import World
 
 How = Literal["probabilities", "logits", "uniform-soup", "greedy-soup"]

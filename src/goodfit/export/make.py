@@ -23,7 +23,7 @@ from goodfit.export.graph import (
 )
 from goodfit.predict import Classifier
 from goodfit.recipe.read import to_toml
-from goodfit.run.directory import _disk, replacing
+from goodfit.run.directory import replacing, writing
 from goodfit.run.evaluate import testing_loader
 from goodfit.run.load import Run
 from goodfit.run.start import open_data
@@ -79,7 +79,7 @@ def export(
     given = images if pixels == "uint8" else images.float() / 255
     path = Path(out) if out else run.path / "export" / f"{run.path.resolve().name}{SUFFIX[form]}"
     about = about_of(run, tuple(images.shape[1:]), pixels, weights)
-    with _disk(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
             runner = _written(run, model, form, given, beside, about)
@@ -101,7 +101,7 @@ def export(
         "largest_logit_difference": logits,
     }
     described = {k: v for k, v in about.items() if k != "goodfit_recipe"}
-    with _disk(path):
+    with writing(path):
         side = path.with_name(f"{path.name}.json")
         side.write_text(json.dumps(facts | described, indent=2, ensure_ascii=False) + "\n")
     page = write_card(run, path.with_name(f"{path.name}.md"), facts | described)

@@ -1,8 +1,8 @@
 """From a recipe to its pieces: the only place that knows which ingredient needs what."""
 
-import copy
 import inspect
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -10,20 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from goodfit.data import Splits
+from goodfit.check.own import line_of
 from goodfit.data.loader import Loader
-from goodfit.errors import RecipeError
-from goodfit.ingredient import Ingredient
-from goodfit.losses import Loss
+from goodfit.errors import GoodfitError, RecipeError
 from goodfit.optim import Optim, table
 from goodfit.predict import Classifier
 from goodfit.rand import key_of
 from goodfit.recipe.own import Own
 from goodfit.recipe.recipe import Recipe
-from goodfit.run.machine import measured
 from goodfit.run.world import World
-
-_SEEN = 10_000  # training images, at most, from which preprocessing and lighting are fitted
 
 
 class Pieces(NamedTuple):
@@ -54,7 +49,7 @@ def network(
     """The network with its layers changed; and a line on every change."""
     seeded(recipe.train.seed, "model")
     settings = recipe.model if pretrained else bare(recipe.model)
-    model: nn.Module = settings(classes, channels)
+    model = _made(settings, classes, channels)
     if not isinstance(model, nn.Module):
         raise RecipeError(
             f"{recipe.model.name} gave a {type(model).__name__}, not an nn.Module",
@@ -62,6 +57,21 @@ def network(
             fix="return an nn.Module that maps images (n, c, h, w) to logits (n, k)",
         )
     return model, [f"{change.name}: {change(model)}" for change in recipe.layers]
+
+
+def _made(settings: Any, classes: int, channels: int) -> nn.Module:
+    """The net; what goes wrong in a class of the user's own is one message."""
+    try:
+        return settings(classes, channels)  # type: ignore[no-any-return]
+    except Exception as error:
+        if not isinstance(settings, Own) or isinstance(error, GoodfitError):
+            raise
+        raise RecipeError(
+            f"{settings.kind} makes no net",
+            at=line_of(error),
+            seen=f"{type(error).__name__}: {error}",
+            fix="mend it, so that it takes its settings and returns an nn.Module",
+        ) from error
 
 
 def classifier(recipe: Recipe, classes: tuple[str, ...], channels: int) -> Classifier:
@@ -77,7 +87,7 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
         return loss
     if inspect.isclass(loss.target):
         return loss.target(**loss.settings)  # type: ignore[return-value]
-    return loss.target
+    return partial(loss.target, **loss.settings) if loss.settings else loss.target
 
 
 def build(
@@ -89,11 +99,8 @@ def build(
     model = Classifier(recipe.preprocess(), net, classes)
     for init in recipe.init:
         needs_images = getattr(init, "needs_images", False)
-        done = init(net, model.preprocess(_some(loader, 256))) if needs_images else init(net)
-        touched = getattr(done, "touched", None)
-        said.append(
-            f"{init.name}: set {len(touched)} tensors" if touched is not None else init.name
-        )
+        done = init(net, model.preprocess(some_images(loader, 256))) if needs_images else init(net)
+        said.append(init.name if done is None else f"{init.name}: {done}")
     model = model.to(world.device)
     if recipe.train.channels_last is True:
         model = model.to(memory_format=torch.channels_last)
@@ -104,15 +111,7 @@ def build(
     return Pieces(model, optimizer, loss_of(recipe), precision, tuple(said))
 
 
-def _scaled(recipe: Recipe) -> Any:
-    """The optimizer with its lr for the batch at hand, where the recipe gave it for another."""
-    size, optimizer = recipe.train.batch_size, recipe.optimizer
-    if isinstance(optimizer, Optim) and isinstance(size, int):
-        return optimizer.for_batch(size)
-    return optimizer
-
-
-def _some(loader: Loader, count: int) -> Tensor:
+def some_images(loader: Loader, count: int) -> Tensor:
     """Up to `count` training images as they are stored, uint8."""
     taken: list[Tensor] = []
     for batch in loader:
@@ -121,59 +120,6 @@ def _some(loader: Loader, count: int) -> Tensor:
             break
     loader.at(0, 0)
     return torch.cat(taken)[:count]
-
-
-def resolved(
-    recipe: Recipe, splits: Splits, loader: Loader, world: World
-) -> tuple[Recipe, dict[str, float]]:
-    """The recipe with everything explicit that depends on data and machine, and what was timed."""
-    images = _some(loader, _SEEN)
-    preprocess = _fitted(recipe.preprocess, images)
-    augment = tuple(_fitted(change, images) for change in recipe.augment)
-    recipe = recipe.replaced(preprocess=preprocess, augment=augment, optimizer=_scaled(recipe))
-    train, seconds = _fast(recipe, loader, images, splits, world)
-    return recipe.replaced(train=train), seconds
-
-
-def _fitted(item: Any, images: Tensor) -> Any:
-    return item.fitted(images) if isinstance(item, Ingredient) and hasattr(item, "fitted") else item
-
-
-def _fast(
-    recipe: Recipe, loader: Loader, images: Tensor, splits: Splits, world: World
-) -> tuple[Any, dict[str, float]]:
-    """Precision, layout and compilation, chosen by timing steps of a copy of the model."""
-    train = recipe.train
-    candidates = {
-        "auto": [torch.float32, torch.bfloat16] if _has_bf16(world.device) else [torch.float32],
-        "float32": [torch.float32],
-        "bfloat16": [torch.bfloat16],
-    }[train.precision]
-    layouts = [False, True] if train.channels_last == "auto" else [bool(train.channels_last)]
-    if len(candidates) * len(layouts) == 1:
-        speed = measured(nn.Identity(), images, images, lambda a, b: a, candidates, layouts)
-    else:
-        net, _ = network(recipe, len(splits.train.classes), images.shape[1], pretrained=False)
-        model = Classifier(recipe.preprocess(), copy.deepcopy(net), splits.train.classes)
-        some = images[: loader.batch_size]
-        labels = torch.zeros(len(some), len(splits.train.classes), device=some.device)
-        labels[:, 0] = 1
-        loss = recipe.loss if isinstance(recipe.loss, Loss) else nn.functional.cross_entropy
-        speed = measured(model.to(some.device), some, labels, loss, candidates, layouts)
-    found = {
-        "precision": str(speed.precision).removeprefix("torch."),
-        "channels_last": speed.channels_last,
-        "compile": False if train.compile == "auto" else train.compile,
-    }
-    speed_table = {name: round(value, 4) for name, value in speed.seconds.items()}
-    agreed = world.agree((found, speed_table))
-    return train.replaced(**agreed[0]), agreed[1]
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu"
 
 
 def steps_of(recipe: Recipe, loader: Loader) -> int:

@@ -10,7 +10,7 @@ from goodfit.check.check import chosen
 from goodfit.data.loader import Loader
 from goodfit.losses.interpolate import interpolated
 from goodfit.run.build import Pieces, steps_of
-from goodfit.run.train import Job, changes_of
+from goodfit.run.job import Job, changes_of
 
 _CHEAP = {"Samples", "DryRun", "Wiring"}  # records that take a batch or two and no training
 

@@ -3,8 +3,9 @@
 from goodfit.data import Splits
 from goodfit.recipe.read import to_toml
 from goodfit.run.build import build, steps_of
+from goodfit.run.fitting import cost_share
+from goodfit.run.job import Job
 from goodfit.run.pace import step_seconds
-from goodfit.run.train import Job
 
 
 def described(splits: Splits) -> str:
@@ -33,12 +34,13 @@ def describe(job: Job) -> str:
     pieces = build(job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world)
     total, a_step = steps_of(job.recipe, job.loader), step_seconds(job, pieces)
     weights = sum(p.numel() for p in pieces.model.parameters())
-    minutes = total * a_step / 60
+    minutes = total * a_step * cost_share(job.recipe.train) / 60
+    smaller = " at full image size" if job.recipe.train.sizes else ""
     return "\n".join(
         [
             *(f"# {line}" for line in described(job.splits).splitlines()),
             f"# model: {weights:,} parameters; lr {pieces.optimizer.param_groups[0]['lr']:g}",
-            f"# time: {total} steps of {a_step * 1e3:.0f} ms, about {minutes:.1f} minutes",
+            f"# time: {total} steps of {a_step * 1e3:.0f} ms{smaller}, about {minutes:.1f} minutes",
             f"# would be written to: {job.directory.path}",
             to_toml(job.recipe),
         ]

@@ -8,11 +8,13 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from goodfit.errors import RunError
+
+_ENDS = [f"-{number}" for number in range(2, 1000)]
 
 
 class RunDirectory:
@@ -24,16 +26,25 @@ class RunDirectory:
     @classmethod
     def create(cls, name: str, root: str | Path = "runs") -> "RunDirectory":
         """A new directory `root/name`; an existing run is never written over."""
-        path = Path(root) / name
-        with _disk(path):
-            if path.exists() and any(path.iterdir()):
-                raise RunError(
-                    "there is already a run of this name",
-                    at=str(path),
-                    fix=f"choose another --name, or `goodfit resume {path}`",
-                )
+        path = free_place(name, root)
+        with writing(path):
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         return cls(path)
+
+    @classmethod
+    def fresh(cls, data: str, root: str | Path = "runs") -> "RunDirectory":
+        """A new directory named after the data and the time, then -2, -3, ... where it is taken.
+
+        Several processes that start in the same second get a directory each.
+        """
+        name = fresh_name(data)
+        with writing(Path(root)):
+            Path(root).mkdir(parents=True, exist_ok=True)
+            for place in (Path(root) / f"{name}{end}" for end in ("", *_ENDS)):
+                with suppress(FileExistsError):
+                    place.mkdir()
+                    break
+        return cls.create(place.name, root)
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
@@ -57,7 +68,7 @@ class RunDirectory:
             content = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         data = content.encode() if isinstance(content, str) else content
         path = self.path / name
-        with _disk(path), replacing(path) as beside:
+        with writing(path), replacing(path) as beside:
             beside.write_bytes(data)
         return path
 
@@ -79,7 +90,7 @@ class RunDirectory:
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Add lines to a JSON-lines file."""
-        with _disk(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
+        with writing(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
     def lines(self, name: str) -> list[dict[str, Any]]:
@@ -100,11 +111,45 @@ class RunDirectory:
             found = self.read("findings.json")
         return found
 
+    def add_findings(self, new: list[dict[str, Any]]) -> None:
+        """Keep what the doctor has found; what a run found before it was killed is not new."""
+        known = self.findings() if new else []
+        told = {(finding["rule"], finding["where"]) for finding in known}
+        new = [finding for finding in new if (finding["rule"], finding["where"]) not in told]
+        if new:
+            self.write("findings.json", known + new)
+
     def rewind(self, step: int) -> None:
-        """Forget what was logged after `step`, so that a resumed run logs nothing twice."""
+        """Forget what was logged after `step`, so that a resumed run logs nothing twice.
+
+        Files that a killed process had begun to write go, too.
+        """
+        for half in [*self.path.glob(".*.*.[0-9]*"), *self.checkpoints.glob(".*.*.[0-9]*")]:
+            half.unlink(missing_ok=True)
         for name in ("steps.jsonl", "evaluations.jsonl"):
+            if not (self.path / name).exists():
+                continue
             kept = [row for row in self.lines(name) if row["step"] <= step]
             self.write(name, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def free_place(name: str, root: str | Path = "runs") -> Path:
+    """Where a run called `name` would lie. Raises RunError if it cannot, or if one is there."""
+    if name in (".", "..") or set(name) & set('/\\:*?"<>|\0'):
+        raise RunError(
+            "this cannot be the name of a run",
+            at=repr(name),
+            fix='name one folder, without / \\ : * ? " < > |; --runs says where it lies',
+        )
+    path = Path(root) / name
+    with writing(path):
+        if path.exists() and any(path.iterdir()):
+            raise RunError(
+                "there is already a run of this name",
+                at=str(path),
+                fix=f"choose another --name, or `goodfit resume {path}`",
+            )
+    return path
 
 
 def fresh_name(data: str) -> str:
@@ -128,7 +173,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses becomes a RunError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -136,5 +182,6 @@ def _disk(path: Path) -> Iterator[None]:
             "cannot write here",
             at=str(path),
             seen=error.strerror or error,
-            fix="free some space or permissions there, or choose another place with --runs",
+            fix="free some space or permissions there; a run that had begun goes on with "
+            "`goodfit resume`, a new one may go elsewhere with --runs",
         ) from None

@@ -1,24 +1,20 @@
-"""The doctor and the audit on recipes, runs, data, or the user's own code."""
+"""The doctor on recipes, runs, data, or the user's own code."""
 
 import json
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from goodfit.audit import Audit, audit
 from goodfit.check import Finding, Report, check_file, explain, rule_names
-from goodfit.check.check import own_function
 from goodfit.errors import GoodfitError, RecipeError
-from goodfit.ingredient import Ingredient
 from goodfit.recipe.read import built, shipped, table_of, to_toml
 from goodfit.recipe.recipe import LISTS
 from goodfit.run.build import build
-from goodfit.run.checked import Augmented, check_pieces
+from goodfit.run.checked import check_pieces
+from goodfit.run.directory import writing
+from goodfit.run.job import Job
 from goodfit.run.load import Run
 from goodfit.run.start import NOT_TIMED, prepare
-from goodfit.run.train import Job
 
 
 def rule_page(rule: str) -> str:
@@ -51,10 +47,10 @@ def checked(
             "there is nothing to check", fix="name a recipe, a run, data, or file.py:make"
         )
     settings = {"select": select, "ignore": ignore, "seed": seed, "device": device}
-    if ":" in what and not Path(what).exists():
+    if is_code(what):
         report, job = check_file(what, **settings), None
     else:
-        job = _job(what, data, device)
+        job = job_of(what, data, device)
         report = check_job(job, select=select, ignore=ignore, seed=seed)
     said = _printed(report, form, out)
     if fix:
@@ -62,7 +58,12 @@ def checked(
     return said, not report.errors
 
 
-def _job(what: str, data: str | None, device: str | None) -> Job:
+def is_code(what: str) -> bool:
+    """Whether a word names a function of the user's: my_module.py:make, or a file that has one."""
+    return what.endswith(".py") or (":" in what and not Path(what).exists())
+
+
+def job_of(what: str, data: str | None, device: str | None) -> Job:
     """What a word means: a run, a shipped recipe or TOML file (with data), or data alone."""
     if (Path(what) / "recipe.toml").is_file():
         run = Run(what)
@@ -89,7 +90,9 @@ def _printed(report: Report, form: str, out: Path | None) -> str:
     if form == "github":
         return report.to_github()
     if form == "html":
-        return f"report {report.to_html(out or Path('check.html'))}"
+        place = out or Path("check.html")
+        with writing(place):
+            return f"report {report.to_html(place)}"
     return str(report)
 
 
@@ -107,7 +110,8 @@ def _fixed(
         _apply(table, finding)
     recipe = built(table, "the patched recipe")
     place = Path("fixed.toml")
-    place.write_text(to_toml(recipe), "utf-8")
+    with writing(place):
+        place.write_text(to_toml(recipe), "utf-8")
     again = check_job(job._replace(recipe=recipe), select=select, ignore=ignore, seed=seed)
     left = {(f.rule, f.where) for f in again.findings}
     lines = [
@@ -129,22 +133,3 @@ def _apply(table: dict[str, Any], finding: Finding) -> None:
             ]
         else:
             table.setdefault(section, {})[name] = value
-
-
-def audited(what: str, data: str | None, *, draws: int, seed: int) -> Audit:
-    """The audit of a recipe's net, of a run's, or of one's own: a function (model, images)."""
-    if ":" in what and not Path(what).exists():
-        file, _, attribute = what.rpartition(":")
-        own, images = own_function(file, attribute, Ingredient)()[:2]
-        return audit(own, images, draws=draws, seed=seed)
-    if (Path(what) / "recipe.toml").is_file():
-        run = Run(what)
-        job = prepare(data if data is not None else run.recipe.data, run.recipe, dry=True)
-        model: nn.Module = run.classifier()
-    else:
-        job = _job(what, data, None)
-        model = build(
-            job.recipe, job.loader, job.splits.train.classes, job.loader.channels, job.world
-        ).model
-    batch = next(iter(Augmented(job)))
-    return audit(model, batch, draws=draws, seed=seed)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,8 @@ from goodfit.metrics import Score, evaluate, score, temperature
 from goodfit.predict import predict
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.checkpoint import save_state
+from goodfit.run.job import Job
 from goodfit.run.world import World
-
-if TYPE_CHECKING:
-    from goodfit.run.train import Job
 
 
 class Rows(NamedTuple):
@@ -61,7 +59,7 @@ def tested_rows(
         size=recipe.train.image_size,
         samples=0 if quick else recipe.evaluate.samples,
         average=recipe.evaluate.average,
-        precision=torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32,
+        precision=precision_of(recipe),
         seed=recipe.train.seed,
     )
     index = torch.cat([batch.index for batch in seen]).cpu()
@@ -71,20 +69,25 @@ def tested_rows(
     return Rows(rows[order], labels[order], index[order])
 
 
+def precision_of(recipe: Recipe) -> torch.dtype:
+    """The precision that a resolved recipe trains and tests in."""
+    return torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32
+
+
 def _noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
     for batch in batches:
         seen.append(batch._replace(images=batch.images[:0]))
         yield batch
 
 
-def glance(job: "Job", model: nn.Module) -> Score:
+def glance(job: Job, model: nn.Module) -> Score:
     """Accuracy and loss on the validation split, between epochs."""
     loader = job.testing["val"]
     found = tested_rows(model, loader, job.recipe, job.world, quick=True)
     return score(found.probabilities, found.labels)
 
 
-def tested(job: "Job", model: nn.Module, *, seconds: float, steps: int) -> None:
+def tested(job: Job, model: nn.Module, *, seconds: float, steps: int) -> None:
     """Evaluate the finished model, once, and write result.json."""
     classes = job.splits.classes
     found = {

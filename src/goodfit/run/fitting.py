@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from goodfit.data import Splits
+from goodfit.data import Data, Splits
 from goodfit.models import Model
+from goodfit.optim import Optim
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.recipe.recipe import Recipe, Train
 from goodfit.run.build import network
@@ -25,12 +26,37 @@ def fitting(recipe: Recipe, splits: Splits, world: World, say: Callable[[str], N
     if train.image_size is None:
         side = typical_side(splits)
         train = train.replaced(image_size=round(side) if side <= 64 else 224)
-    recipe = recipe.replaced(train=train, **_suited(recipe, train.image_size))
+    recipe = recipe.replaced(train=train, **suited(recipe, train.image_size))
     size = train.batch_size
     if size == "auto":
         size = world.agree(_largest(recipe, splits, world))
-        say(f"batch_size auto: {size} images fit on {world.device}; the lr follows the recipe")
+        say(f"batch_size auto: {size} images fit on {world.device}; {_rate(recipe, size)}")
     return recipe.replaced(train=train.replaced(batch_size=_whole(train, size, splits, world, say)))
+
+
+def colored(
+    recipe: Recipe, splits: Splits, opened: Data | None, say: Callable[[str], None]
+) -> tuple[Splits, Data | None]:
+    """Gray data with three equal channels, where the preprocessing is made for color."""
+    own, model = recipe.preprocess, recipe.model
+    constants = model.constants() if isinstance(model, Model) else None
+    known = isinstance(own, ChannelStats) and (own.constants != "own" or len(own.mean) == 3)
+    if splits.channels != 1 or not (known or (constants is not None and len(constants.mean) == 3)):
+        return splits, opened
+    if opened is None or opened.channels is not None:
+        return splits, opened
+    say("gray images get three equal channels, as the constants of the preprocessing have")
+    opened = opened.replaced(channels=3)
+    return opened(), opened
+
+
+def _rate(recipe: Recipe, size: int) -> str:
+    """What the optimizer's rule of scaling makes of the rate."""
+    own = recipe.optimizer
+    if not isinstance(own, Optim) or own.scale == "none":
+        return "the lr is the recipe's"
+    scaled = f"lr {own.scaled_lr(size):.3g}"
+    return f"{scaled}, from {own.lr:g} for {own.base_batch} images ({own.scale} scaling)"
 
 
 def _whole(
@@ -45,7 +71,7 @@ def _whole(
     return max(1, size // unit) * unit
 
 
-def _suited(recipe: Recipe, side: int | None) -> dict[str, Any]:
+def suited(recipe: Recipe, side: int | None) -> dict[str, Any]:
     """The model for images of this side, and the preprocessing that its weights were trained on."""
     if not isinstance(recipe.model, Model) or side is None:
         return {}

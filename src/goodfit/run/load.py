@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from goodfit.data import Source, Splits, guess
+from goodfit.data._files import pictures
 from goodfit.data.adapted import matched
 from goodfit.data.images import read_images
 from goodfit.errors import DataError, RunError
 from goodfit.metrics import Metrics, evaluate
 from goodfit.predict import Classifier, predict
+from goodfit.predict.quick import Quick, quick_for
 from goodfit.recipe.read import read
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import classifier
 from goodfit.run.checkpoint import load_weights
 from goodfit.run.committee import FILE, committee
 from goodfit.run.directory import RunDirectory
-from goodfit.run.evaluate import tested_rows, testing_loader
+from goodfit.run.evaluate import precision_of, tested_rows, testing_loader
 from goodfit.run.world import World, pick_device
 
 
@@ -116,20 +118,34 @@ class Run:
         changed = {name: value for name, value in changed.items() if value}
         recipe = recipe.replaced(evaluate=recipe.evaluate.replaced(**changed))
         loader = testing_loader(source, recipe, channels, world)
-        rows = tested_rows(model, loader, recipe, world)
+        some = next(iter(loader)).images
+        quick = quick_for(model, some, len(source), precision_of(recipe)).model
+        rows = tested_rows(quick, loader, recipe, world)
         warmth = self.result["metrics"]["temperature"] if self.finished else None
         return evaluate(rows.probabilities, rows.labels, self.classes, temperature=warmth)
 
     def _source(self, data: str | None, split: str | None) -> Source:
-        splits = self.splits() if data is None else guess(data)()
+        splits = self.splits() if data is None else self._others(data)
         names = [split] if split else ["test", "val", "train"]
         for name in names:
             source = getattr(splits, name, None)
             if source is not None and len(source):
                 return matched(source, self.classes)
         raise DataError(
-            f"there is no {split} split", at=data or str(self.path), fix="use train or val"
+            f"there is no {split} split",
+            at=data or str(self.path),
+            known=", ".join(splits.parts()),
+            fix="name one of these",
         )
+
+    def _others(self, data: str) -> Splits:
+        """Other data: all of it, where it brings no split; the run's own data as the run has it."""
+        opened = guess(data)
+        own, path = getattr(self.recipe.data, "path", None), getattr(opened, "path", None)
+        if own and path and Path(own).expanduser().resolve() == Path(path).expanduser().resolve():
+            return self.splits()
+        everything: Splits = opened.replaced(val=0, test=0)()
+        return everything
 
     def predict(
         self, images: list[Path], *, top: int = 3, weights: str = "last", device: str | None = None
@@ -142,6 +158,7 @@ class Run:
         skipped: list[Any] = []
         files = _files(images)
         warmth = float(self.result["metrics"]["temperature"] or 1) if self.finished else 1.0
+        quick: Quick | None = None
         for start in range(0, len(files), 256):
             some = files[start : start + 256]
             pixels, places, bad = read_images(
@@ -151,8 +168,11 @@ class Run:
             if not places:
                 continue
             good = [some[place] for place in places]
+            quick = quick or quick_for(
+                model, pixels.to(next(model.parameters()).device), len(files)
+            )
             found = predict(
-                model, pixels, augment=self.recipe.augment, views=self.recipe.evaluate.views
+                quick.model, pixels, augment=self.recipe.augment, views=self.recipe.evaluate.views
             )
             found = (found.cpu().clamp_min(1e-12).log() / warmth).softmax(1)
             best = found.topk(min(top, len(self.classes)), dim=1)
@@ -169,9 +189,7 @@ def _files(images: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in images:
         if path.is_dir():
-            found += sorted(
-                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")
-            )
+            found += [path / name for name in pictures(path.absolute(), path.absolute())]
         elif path.exists():
             found.append(path)
         else:

@@ -5,15 +5,17 @@ from typing import Any
 
 from goodfit.fit import fit
 from goodfit.run.build import Pieces
+from goodfit.run.compiled import stepping
+from goodfit.run.job import Job, changes_of
 from goodfit.run.machine import synchronize
-from goodfit.run.train import Job, changes_of
 
 
 def step_seconds(job: Job, pieces: Pieces, budget: float = 3.0) -> float:
     """Seconds of a training step, by taking a few; the pieces are used up."""
     settings: dict[str, Any] = {"optimizer": pieces.optimizer, "loss": pieces.loss}
     began, done = time.monotonic(), 0
-    for step in fit(pieces.model, job.loader, augment=changes_of(job), steps=10_000, **settings):
+    net = stepping(pieces.model, job.recipe.train)
+    for step in fit(net, job.loader, augment=changes_of(job), steps=10_000, **settings):
         if step.number == 2:  # the first ones build plans and fill caches
             synchronize(job.world.device)
             began = time.monotonic()

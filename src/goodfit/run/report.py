@@ -25,8 +25,8 @@ from goodfit.report.records import (
 )
 from goodfit.report.words import duration
 from goodfit.run.checkpoint import load_state
+from goodfit.run.job import Job, changes_of
 from goodfit.run.load import Run
-from goodfit.run.train import Job, changes_of
 
 _EXACT = {"identity": "approximate", "views": "exact", "samples": "Monte Carlo"}
 

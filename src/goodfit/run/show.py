@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+from goodfit.batch import Batch
 from goodfit.check import explain as explain_rule
 from goodfit.check import rule_names
+from goodfit.data.loader import Loader
 from goodfit.errors import RecipeError
 from goodfit.ingredient import names, page
+from goodfit.predict.views import VIEWS
 from goodfit.recipe.read import load, read, shipped
 from goodfit.recipe.recipe import BASES
 from goodfit.report.contact_sheet import contact_sheet
 from goodfit.report.svg import Series, line_chart, svg_file
-from goodfit.run.start import NOT_TIMED, loader_of, prepare
-from goodfit.run.world import World
+from goodfit.run.directory import writing
+from goodfit.run.start import NOT_TIMED, prepare
 
 
 def schedule_picture(recipe: str, changes: tuple[str, ...], out: Path) -> str:
@@ -21,7 +24,9 @@ def schedule_picture(recipe: str, changes: tuple[str, ...], out: Path) -> str:
     places = [i / 200 for i in range(201)]
     values = [schedule(done) for done in places]
     curve = Series(f"{schedule.name}: factor on lr", "a", list(zip(places, values, strict=True)))
-    out.write_text(svg_file(line_chart(schedule.name, [curve], x_label="part of the run")), "utf-8")
+    picture = svg_file(line_chart(schedule.name, [curve], x_label="part of the run"))
+    with writing(out):
+        out.write_text(picture, "utf-8")
     top = max(values)
     rows = [
         f"{done:4.0%}  {value:8.5f}  {'#' * round(50 * value / top)}"
@@ -35,15 +40,32 @@ def augment_picture(
 ) -> str:
     """Write a contact sheet of one batch under each augmentation and under all of them."""
     job = prepare(data, recipe, changes=changes + NOT_TIMED, device="cpu", dry=True)
-    [batch] = [
-        b for _, b in zip(range(1), loader_of(job.recipe, job.splits, World("cpu")), strict=False)
-    ]
-    some = batch._replace(
-        images=batch.images[:images], targets=batch.targets[:images], index=batch.index[:images]
-    )
-    seed = job.recipe.train.seed
-    contact_sheet(some, job.recipe.augment, out, seed=seed)
+    loader, seed = job.loader, job.recipe.train.seed
+    seen = _first(loader, images)
+    whole, decoded = seen, None
+    if loader.boxes is not None:  # decoding makes the first change: show the photographs, too
+        plain = Loader(
+            job.splits.train,
+            loader.batch_size,
+            size=loader.size,
+            channels=loader.channels,
+            shuffle=True,
+            seed=seed,
+            hold_bytes=0,
+        )
+        whole, decoded = _first(plain, images), seen
+    labels = [job.splits.train.classes[place] for place in seen.targets.argmax(1).tolist()]
+    with writing(out):
+        contact_sheet(whole, job.recipe.augment, out, names=labels, decoded=decoded, seed=seed)
     return f"picture: {out}"
+
+
+def _first(loader: Loader, count: int) -> Batch:
+    """The first images of the first epoch."""
+    batch: Batch = next(iter(loader.at(0, 0)))
+    return batch._replace(
+        images=batch.images[:count], targets=batch.targets[:count], index=batch.index[:count]
+    )
 
 
 def page_of(name: str) -> str:
@@ -53,6 +75,8 @@ def page_of(name: str) -> str:
         for base in BASES.values()
         if name in names(base)
     ]
+    if name in VIEWS:
+        pages.append(f"view `{name}`\n\n{page('goodfit.predict.views')}")
     if name in rule_names():
         pages.append(f"rule `{name}`\n\n{explain_rule(name)}")
     if name in shipped():
@@ -63,7 +87,9 @@ def page_of(name: str) -> str:
         )
     if not pages:
         known = sorted(
-            {n for base in BASES.values() for n in names(base)} | set(rule_names()) | set(shipped())
+            {n for base in BASES.values() for n in names(base)}.union(
+                rule_names(), shipped(), VIEWS
+            )
         )
         from difflib import get_close_matches
 

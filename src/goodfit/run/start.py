@@ -10,27 +10,34 @@ from torch import Tensor
 
 from goodfit.augment.random_crop import RandomCrop
 from goodfit.data import Asked, Boxes, Data, Splits, guess
+from goodfit.data._assemble import check_two_classes
 from goodfit.data.loader import Loader
 from goodfit.errors import DataError, GoodfitError, ModelError, TrainingError
 from goodfit.models._weights import is_file
 from goodfit.rand import Rng
-from goodfit.recipe.read import read, to_toml
+from goodfit.recipe.read import read, split_changes, to_toml
 from goodfit.recipe.recipe import Recipe
-from goodfit.run.build import Pieces, build, resolved
+from goodfit.run.build import Pieces, build
 from goodfit.run.checked import cheap_rules, check_pieces
 from goodfit.run.choose import chosen
 from goodfit.run.describe import described, fastest, timed_rows
-from goodfit.run.directory import RunDirectory, fresh_name
+from goodfit.run.directory import RunDirectory, free_place, fresh_name
 from goodfit.run.evaluate import testing_loader
-from goodfit.run.fitting import epochs_in, fitting
+from goodfit.run.fitting import colored, epochs_in, fitting
+from goodfit.run.job import Job, Progress
 from goodfit.run.load import Run
 from goodfit.run.machine import facts
 from goodfit.run.own import keep_own_code
 from goodfit.run.pace import step_seconds
-from goodfit.run.train import Job, Progress, progress
+from goodfit.run.resolve import resolved
+from goodfit.run.train import progress
 from goodfit.run.world import World
 
-NOT_TIMED = ("train.precision=float32", "train.channels_last=false")  # where speed is no matter
+NOT_TIMED = (  # where speed is no matter
+    "train.precision=float32",
+    "train.channels_last=false",
+    "train.compile=false",
+)
 Say = Callable[[str], None]
 Show = Callable[[Progress], None]
 
@@ -39,12 +46,14 @@ def _quiet(_: Any) -> None:
     """Says nothing."""
 
 
-def open_data(data: Any, *, download: bool = False) -> tuple[Splits, Data | None]:
+def open_data(
+    data: Any, *, download: bool = False, settings: dict[str, Any] | None = None
+) -> tuple[Splits, Data | None]:
     """Splits, and the settings that opened them (None for Splits made in Python)."""
     if isinstance(data, Splits):
         return data, None
-    if isinstance(data, str | Path):
-        data = guess(data, download=True) if download else guess(data)
+    if isinstance(data, str | Path | Data):
+        data = guess(data, **({"download": True} if download else {}), **(settings or {}))
     if not isinstance(data, Data):
         raise DataError(
             f"{type(data).__name__} is not data that can be opened",
@@ -70,11 +79,24 @@ def prepare(
     world = World(device)
     if weights and is_file(weights) and not Path(weights).expanduser().is_file():
         raise ModelError("there is no such file of weights", at=weights, fix="correct the path")
+    if name and world.main:
+        free_place(name, runs)  # refused before time is spent
+    settings: dict[str, Any] = {}
+    if data is not None:  # it says which kind of data; only then `data.` can change its fields
+        settings, changes = split_changes("data", changes)
     if isinstance(recipe, str | Path):
         recipe = read(recipe, weights_changes(weights) + changes)
+    if data is None and (recipe is None or recipe.data is None):
+        raise DataError(
+            "nothing to train on",
+            fix="name a folder by class, a CSV file or a data set, or a recipe that has [data]",
+        )
     splits, opened = open_data(
-        data if data is not None or recipe is None else recipe.data, download=download
+        data if data is not None or recipe is None else recipe.data,
+        download=download,
+        settings=settings,
     )
+    check_two_classes(splits.train, splits.origin)
     if not world.main:  # one voice is enough
         say = _quiet
     say(described(splits))
@@ -82,27 +104,38 @@ def prepare(
         recipe, why = chosen(splits, weights)
         say(f"recipe {recipe}: {why}")
         recipe = read(recipe, weights_changes(weights) + changes)
+    splits, opened = colored(recipe, splits, opened, say)
     recipe = fitting(recipe.replaced(data=opened), splits, world, say)
     loader = loader_of(recipe, splits, world)
     everything = loader if world.size == 1 else loader_of(recipe, splits, world, alone=True)
-    recipe, timed = resolved(recipe, splits, everything, world)
+    recipe, timed, compiles = resolved(recipe, splits, everything, world)
     if timed:
         say(f"steps take {fastest(timed)}")
+    if compiles:
+        say(compiles)
     testing = testing_loaders(splits, recipe, loader, world)
     if recipe.train.minutes is not None:
         recipe = _timely(Job(recipe, splits, loader, testing, RunDirectory(runs), world), say)
-    place = world.agree(name or fresh_name(str(data if isinstance(data, str | Path) else "data")))
+    word = str(data if isinstance(data, str | Path) else "data")
     if dry:
-        return Job(recipe, splits, loader, testing, RunDirectory(Path(runs) / place), world)
-    directory = RunDirectory.create(place, runs) if world.main else RunDirectory(Path(runs) / place)
+        place = RunDirectory(Path(runs) / (name or fresh_name(word)))
+        return Job(recipe, splits, loader, testing, place, world)
+    made = _directory(name, word, runs) if world.main else None
+    directory = RunDirectory(world.agree(made))
     if world.main:
         recipe = keep_own_code(recipe, directory)
-        directory.write("recipe.toml", to_toml(recipe))
         directory.write("data.json", splits.summary())
         directory.write(
             "machine.json", facts(world.device) | {**timed_rows(timed), "processes": world.size}
         )
+        directory.write("recipe.toml", to_toml(recipe))  # last: it makes the folder a run
     return Job(recipe, splits, loader, testing, directory, world)
+
+
+def _directory(name: str | None, data: str, runs: str | Path) -> Path:
+    """A new directory, by the name that was asked for or by the data and the time."""
+    made = RunDirectory.create(name, runs) if name else RunDirectory.fresh(data, runs)
+    return made.path
 
 
 def weights_changes(weights: str | None) -> tuple[str, ...]:
@@ -225,7 +258,7 @@ def resume(
     """Go on with an interrupted run, from its last checkpoint, bit for bit on the same device."""
     directory = RunDirectory.open(path)
     run = Run(path)
-    if run.finished:
+    if run.finished and (run.path / "report.html").exists():
         say(f"{path} is finished already")
         return run
     world = World(device)

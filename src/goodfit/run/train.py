@@ -5,74 +5,53 @@ up to the last checkpoint is never lost, and what it does after a resume is what
 done: every draw is a function of seed, epoch and sample, and the rest is in the checkpoint.
 """
 
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from math import ceil, log
-from types import FrameType
-from typing import Any, NamedTuple
+from math import log
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from goodfit.check import Finding
 from goodfit.check.watch import Watcher
-from goodfit.data import Splits
-from goodfit.data.loader import Loader
-from goodfit.errors import RunError
+from goodfit.errors import TrainingError
 from goodfit.fit import Step, fit
-from goodfit.metrics import Score
-from goodfit.optim.averages import EMA, SWA, recompute_batch_norm
-from goodfit.recipe.recipe import Recipe, Train
 from goodfit.run.build import Pieces, seeded, steps_of
-from goodfit.run.checkpoint import load_state, save_state, save_weights
-from goodfit.run.directory import RunDirectory
+from goodfit.run.checkpoint import random_state, restore, save_state, save_weights, set_random
+from goodfit.run.compiled import compiling, stepping, uncompiled
 from goodfit.run.evaluate import glance, tested
+from goodfit.run.job import Interrupted, Job, Progress, changes_of
+from goodfit.run.log import Log
 from goodfit.run.machine import synchronize
+from goodfit.run.signals import asked_to_stop
 from goodfit.run.sizes import Sized
 from goodfit.run.snapshots import snapshots_of
-from goodfit.run.world import World
+from goodfit.run.tested_weights import TestedWeights
 
 _ASKS_EVERY = 16  # steps between questions among processes
-
-
-class Job(NamedTuple):
-    """A resolved recipe with its data and its place."""
-
-    recipe: Recipe
-    splits: Splits
-    loader: Loader
-    testing: dict[str, Loader]  # by split: val, and test where there is one
-    directory: RunDirectory
-    world: World
-
-
-class Progress(NamedTuple):
-    """What the display shows after some steps."""
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    lr: float
-    images_per_second: float
-    evaluation: Score | None = None
-    findings: tuple[Finding, ...] = ()  # new ones of the doctor
-
-
-class Interrupted(RunError):
-    """A signal asked the run to stop; everything is saved."""
+_LOOKS_EVERY = 50  # steps between two looks of the doctor
 
 
 def progress(job: Job, pieces: Pieces, *, resume: bool = False) -> Iterator[Progress]:
     """Train to the end, then evaluate; yields every second or so and at each evaluation."""
     training = _Training(job, pieces)
     try:
-        yield from training.run(resume)
+        with compiling(job.recipe.train):
+            yield from training.run(resume)
+    except TrainingError as error:
+        error.seen["kept"] = f"the last good state, in {job.directory.checkpoints}"
+        raise
     finally:
         if training.watcher is not None:
             training.watcher.close()  # its hooks are the model's no longer
+
+
+def begun(job: Job, pieces: Pieces) -> None:
+    """Keep what training begins with as a checkpoint: for weights that no recipe makes again."""
+    training = _Training(job, pieces)
+    training._started()
+    training._saved(0)
+    if training.watcher is not None:
+        training.watcher.close()
 
 
 class _Training:
@@ -83,50 +62,35 @@ class _Training:
         self.recipe, self.loader, self.world = job.recipe, job.loader, job.world
         train = self.recipe.train
         self.steps = steps_of(self.recipe, self.loader)
-        self.net = self.world.wrapped(pieces.model)
-        if train.compile is True:
-            self.net = torch.compile(self.net)  # type: ignore[assignment]
-        self.average, self.average_from = average_of(train, self.steps)
+        self.net = stepping(self.world.wrapped(pieces.model), train)
+        self.tested = TestedWeights(train, self.steps, pieces.model, pieces.optimizer, self.loader)
         self.snapshots = snapshots_of(self.recipe.schedule, self.steps)
         self.seconds = 0.0  # spent training before this process
         self.best = -1.0
-        every = self.recipe.evaluate.every or max(1.0, train.epochs / 10)
-        self.every = max(1, round(every * len(self.loader) / train.accumulate))
-        self.rows: list[dict[str, Any]] = []  # log lines not written yet
-        self.watcher = (
-            Watcher(
-                pieces.model,
-                pieces.optimizer,
-                total=self.steps,
-                chance=log(len(job.splits.classes)),
-            )
-            if train.check
-            else None
+        self.log = Log(
+            job.directory if self.world.main else None, len(self.loader) / train.accumulate
         )
+        every = self.recipe.evaluate.every or max(1.0, train.epochs / 10)
+        self.every = max(1, round(every * self.log.per_epoch))
+        self.watcher = self._watcher() if train.check else None
 
     def run(self, resume: bool) -> Iterator[Progress]:
         first = self._restored() + 1 if resume else self._started()
-        began = self.last_saved = time.monotonic()
-        spent = self.seconds
+        began = self.last_saved = mark = time.monotonic()
+        spent, images = self.seconds, 0
         with asked_to_stop() as stop:
-            mark, images, pending = time.monotonic(), 0, list[Step]()
-            for step in fit(self.net, self._batches(first), first=first, **self._settings()):
-                pending.append(step)
+            for step in self._trained(first):
+                self.log.add(step)
                 images += step.images * self.world.size
-                if self.average is not None and step.number > self.average_from:
-                    self.average.update(self.pieces.model)
+                self.tested.after(step.number)
                 now = time.monotonic()
                 self.seconds = spent + now - began
-                last = step.number == self.steps
-                evaluates = step.number % self.every == 0 or last
-                due = now - self.last_saved > self.recipe.train.checkpoint_seconds
-                saves, stops = evaluates, False
-                if self.world.size == 1 or step.number % _ASKS_EVERY == 0:  # asking costs a wait
-                    saves, stops = self.world.agree((due or evaluates or stop(), stop()))
+                evaluates = step.number % self.every == 0 or step.number == self.steps
+                saves, stops = self._asked(step.number, evaluates, stop(), now)
                 if now - mark > 1 or saves or step.number == first:
                     rate = images / max(now - mark, 1e-9)
-                    yield self._logged(pending, rate)
-                    mark, images, pending = time.monotonic(), 0, []
+                    yield self._at(step, self.log.read(self.seconds, rate), images_per_second=rate)
+                    mark, images = time.monotonic(), 0
                 if step.number in self.snapshots:
                     self._snapped(self.snapshots[step.number])
                 looked = None
@@ -135,92 +99,79 @@ class _Training:
                     yield looked
                     began += time.monotonic() - now  # evaluation is not training time
                     mark = time.monotonic()
-                new = self._watched(step, looked)
-                if new:
-                    yield now_at(step, self.steps, self._epoch(step.number), findings=new)
-                if saves:
+                if new := self._watched(step, looked):
+                    yield self._at(step, float(step.loss), findings=new)
+                if saves and bool(torch.isfinite(step.grad_norm)):  # otherwise fit will stop
                     self._saved(step.number)
                 if stops:
-                    path = self.job.directory.path
-                    raise Interrupted(
-                        f"stopped after step {step.number} of {self.steps}; everything is saved",
-                        at=str(path),
-                        fix=f"go on with: goodfit resume {path}",
-                    )
+                    raise self._interrupted(step.number)
         self._finished()
 
-    def _watched(self, step: Step, looked: Progress | None) -> tuple[Finding, ...]:
-        """What the doctor sees in passing; kept in findings.json."""
-        if self.watcher is None:
-            return ()
-        seen = {}
-        if looked is not None and looked.evaluation is not None:
-            score = looked.evaluation
-            seen = {"val_loss": score.nll, "val_accuracy": score.accuracy}
-        new = self.watcher.step(step.number, step.loss, **seen)
-        if new and self.world.main:
-            known = self.job.directory.findings()
-            self.job.directory.write("findings.json", known + [f.to_dict() for f in new])
-        return tuple(new)
-
-    def _settings(self) -> dict[str, Any]:
+    def _trained(self, first: int) -> Iterator[Step]:
+        """The updates, from the first one on that is not done."""
         recipe, train = self.recipe, self.recipe.train
-        return {
-            "optimizer": self.pieces.optimizer,
-            "loss": self.pieces.loss,
-            "steps": self.steps,
-            "schedule": recipe.schedule,
-            "augment": changes_of(self.job),
-            "penalties": recipe.penalties,
-            "clip_norm": train.clip_norm or float("inf"),
-            "accumulate": train.accumulate,
-            "precision": self.pieces.precision,
-            "seed": train.seed,
-        }
-
-    def _batches(self, first: int) -> "Sized":
-        done = (first - 1) * self.recipe.train.accumulate
+        done = (first - 1) * train.accumulate
         self.loader.at(*divmod(done, len(self.loader)))
-        total = self.steps * self.recipe.train.accumulate
-        return Sized(
-            self.loader, self.recipe.train.sizes, done, total, bool(self.recipe.train.channels_last)
+        total = self.steps * train.accumulate
+        return fit(
+            self.net,
+            Sized(self.loader, train.sizes, done, total, bool(train.channels_last)),
+            optimizer=self.pieces.optimizer,
+            loss=self.pieces.loss,
+            steps=self.steps,
+            schedule=recipe.schedule,
+            augment=changes_of(self.job),
+            penalties=recipe.penalties,
+            clip_norm=train.clip_norm or float("inf"),
+            accumulate=train.accumulate,
+            precision=self.pieces.precision,
+            seed=train.seed,
+            first=first,
         )
+
+    def _asked(self, step: int, evaluates: bool, stop: bool, now: float) -> tuple[bool, bool]:
+        """Whether all processes save, and stop, after this step."""
+        due = now - self.last_saved > self.recipe.train.checkpoint_seconds
+        if self.world.size > 1 and step % _ASKS_EVERY:  # asking costs a wait
+            return evaluates, False
+        saves, stops = self.world.agree((due or evaluates or stop, stop))
+        return saves, stops
+
+    def _at(
+        self, step: Step, loss: float, *, images_per_second: float = 0.0, **more: Any
+    ) -> Progress:
+        """A step as progress, with what else there is to show."""
+        epoch = self.log.epoch(step.number)
+        return Progress(step.number, self.steps, epoch, loss, step.lr, images_per_second, **more)
 
     def _started(self) -> int:
         seeded(self.recipe.train.seed + self.world.rank, "layers")
+        if self.world.main:
+            self.job.directory.rewind(0)
         return 1
 
     def _restored(self) -> int:
-        state = load_state(self.job.directory.checkpoints / "last.pt")
-        self.pieces.model.load_state_dict(state["model"])
-        self.pieces.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-            self.average.to(self.world.device)
+        place = self.job.directory.checkpoints / "last.pt"
+        state = restore(place, self.pieces.model, self.pieces.optimizer)
+        self.tested.load_state_dict(state["average"], self.world.device)
         self.seconds, self.best = state["seconds"], state["best"]
-        ranks = state["random"]
-        if self.world.rank < len(ranks):
-            torch.set_rng_state(ranks[self.world.rank]["cpu"])
-            if self.world.device.type == "cuda":
-                torch.cuda.set_rng_state(ranks[self.world.rank]["cuda"], self.world.device)
+        if self.world.rank < len(state["random"]):
+            set_random(state["random"][self.world.rank], self.world.device)
         if self.world.main:
             self.job.directory.rewind(state["step"])
         return int(state["step"])
 
     def _saved(self, step: int) -> None:
-        mine = {"cpu": torch.get_rng_state()}
-        if self.world.device.type == "cuda":
-            mine["cuda"] = torch.cuda.get_rng_state(self.world.device)
-        random = self.world.gathered_objects(mine)
+        random = self.world.gathered_objects(random_state(self.world.device))
         self.last_saved = time.monotonic()
+        self.log.flush()
         if not self.world.main:
             return
-        self._flush()
         state = {
             "step": step,
             "model": self.pieces.model.state_dict(),
             "optimizer": self.pieces.optimizer.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else {},
+            "average": self.tested.state_dict(),
             "random": random,
             "seconds": self.seconds,
             "best": self.best,
@@ -229,152 +180,65 @@ class _Training:
 
     def _snapped(self, name: str) -> None:
         """Keep the weights at the end of a cycle, as they are evaluated."""
-        with self._averaged():
+        with self.tested.lent() as model:
             if self.world.main:
-                place = self.job.directory.checkpoints / f"{name}.safetensors"
-                save_weights(place, self.pieces.model)
-
-    def _flush(self) -> None:
-        if self.rows and self.world.main:
-            self.job.directory.append("steps.jsonl", self.rows)
-        self.rows = []
-
-    def _epoch(self, step: int) -> float:
-        return step * self.recipe.train.accumulate / len(self.loader)
-
-    def _logged(self, pending: list[Step], rate: float) -> Progress:
-        """Move a stretch of steps to the log. Reads them from the device in one go."""
-        losses = torch.stack([s.loss for s in pending]).float().tolist()
-        norms = torch.stack([s.grad_norm for s in pending]).float().tolist()
-        for step, loss, norm in zip(pending, losses, norms, strict=True):
-            self.rows.append(
-                {
-                    "step": step.number,
-                    "epoch": round(self._epoch(step.number), 4),
-                    "loss": loss,
-                    "lr": step.lr,
-                    "grad_norm": norm,
-                    "seconds": round(self.seconds, 3),
-                    "images_per_second": round(rate, 1),
-                }
-            )
-        last = pending[-1]
-        mean = sum(losses) / len(losses)
-        return Progress(last.number, self.steps, self._epoch(last.number), mean, last.lr, rate)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[nn.Module]:
-        """The model as it is evaluated: with averaged weights where the recipe averages."""
-        optimizer: Any = self.pieces.optimizer
-        if self.average is not None and self.average.count:
-            self._settled()
-            with self.average.swapped(self.pieces.model):
-                yield self.pieces.model
-        elif hasattr(optimizer, "swapped"):  # Lookahead and schedule-free test other weights
-            with optimizer.swapped(), self._own_statistics():
-                yield self.pieces.model
-        else:
-            yield self.pieces.model
-
-    @contextmanager
-    def _own_statistics(self) -> Iterator[None]:
-        """Batch norm's statistics of the weights that are tested, for the time of a `with`."""
-        model = self.pieces.model
-        kept = {name: t.clone() for name, t in model.named_buffers()}
-        recompute_batch_norm(model, self._some())
-        try:
-            yield
-        finally:
-            for name, t in model.named_buffers():
-                t.copy_(kept[name])
-
-    def _some(self) -> list[Tensor]:
-        """Training images of 16 batches, as they are stored."""
-        place = self.loader.epoch, self.loader.batch
-        some = [b.images for _, b in zip(range(16), self.loader.at(0, 0), strict=False)]
-        self.loader.at(*place)
-        return some
-
-    def _settled(self) -> None:
-        """An even average has no batch norm statistics of its own: compute them."""
-        if isinstance(self.average, SWA):
-            self.average.settle(self.pieces.model, self._some())
+                save_weights(self.job.directory.checkpoints / f"{name}.safetensors", model)
 
     def _evaluated(self, step: Step) -> Progress:
         synchronize(self.world.device)
-        with self._averaged() as model:
+        with self.tested.lent() as model:
             found = glance(self.job, model)
             if found.accuracy > self.best:
                 self.best = found.accuracy
                 if self.world.main:
-                    save_weights(
-                        self.job.directory.checkpoints / "best.safetensors", self.pieces.model
-                    )
-        epoch = self._epoch(step.number)
+                    save_weights(self.job.directory.checkpoints / "best.safetensors", model)
         row = {
             "step": step.number,
-            "epoch": round(epoch, 4),
+            "epoch": round(self.log.epoch(step.number), 4),
             "val_accuracy": found.accuracy,
             "val_loss": found.nll,
             "seconds": round(self.seconds, 3),
         }
         if self.world.main:
             self.job.directory.append("evaluations.jsonl", [row])
-        return now_at(step, self.steps, epoch, evaluation=found)
+        return self._at(step, float(step.loss), evaluation=found)
+
+    def _watcher(self) -> Watcher:
+        return Watcher(
+            self.pieces.model,
+            self.pieces.optimizer,
+            every=_LOOKS_EVERY,
+            total=self.steps,
+            chance=log(len(self.job.splits.classes)),
+        )
+
+    def _watched(self, step: Step, looked: Progress | None) -> tuple[Any, ...]:
+        """What the doctor sees in passing; kept in findings.json."""
+        if self.watcher is None:
+            return ()
+        seen = {}
+        if looked is not None and looked.evaluation is not None:
+            score = looked.evaluation
+            seen = {"val_loss": score.nll, "val_accuracy": score.accuracy}
+        new = self.watcher.step(step.number, step.loss, **seen)
+        if self.recipe.train.compile is True:  # compiled code does not call the doctor's hooks
+            uncompiled((step.number + 1) % _LOOKS_EVERY == 0)
+        if self.world.main:
+            self.job.directory.add_findings([f.to_dict() for f in new])
+        return tuple(new)
+
+    def _interrupted(self, step: int) -> Interrupted:
+        path = self.job.directory.path
+        return Interrupted(
+            f"stopped after step {step} of {self.steps}; everything is saved",
+            at=str(path),
+            fix=f"go on with: goodfit resume {path}",
+        )
 
     def _finished(self) -> None:
-        if self.average is not None:
-            self._settled()
-            self.average.apply_to(self.pieces.model)
-            self.average = None
-        with self._averaged() as model:
-            self._kept(model)
-
-    def _kept(self, model: nn.Module) -> None:
         """Write the weights that are tested, and test them."""
-        if self.world.main:
-            about = {"classes": list(self.pieces.model.classes), "step": self.steps}
-            save_weights(
-                self.job.directory.checkpoints / "last.safetensors", self.pieces.model, about
-            )
-        tested(self.job, self.pieces.model, seconds=self.seconds, steps=self.steps)
-
-
-def now_at(step: Step, steps: int, epoch: float, **more: Any) -> Progress:
-    """A step as progress, with what else there is to show."""
-    return Progress(step.number, steps, epoch, float(step.loss), step.lr, 0.0, **more)
-
-
-def changes_of(job: Job) -> tuple[Any, ...]:
-    """The augmentations that are left for the batch: decoding may have done the first one."""
-    return job.recipe.augment[1:] if job.loader.boxes is not None else job.recipe.augment
-
-
-def average_of(train: Train, steps: int) -> tuple[EMA | SWA | None, int]:
-    """The average of weights that the recipe asks for, and the step after which it begins."""
-    if train.ema:
-        return EMA(train.ema), 0
-    if train.swa:
-        return SWA(), min(steps - 1, ceil(steps * (1 - train.swa)))
-    return None, 0
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Any]:
-    """Turns SIGTERM and Ctrl-C into a question that the loop asks between two steps."""
-    asked: list[int] = []
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if asked:  # a second Ctrl-C means now
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        old = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread: the caller owns the signals
-        old = {}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        with self.tested.for_good() as model:
+            if self.world.main:
+                about = {"classes": list(self.pieces.model.classes), "step": self.steps}
+                save_weights(self.job.directory.checkpoints / "last.safetensors", model, about)
+            tested(self.job, model, seconds=self.seconds, steps=self.steps)

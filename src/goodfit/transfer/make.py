@@ -10,25 +10,26 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from goodfit.augment.flip import Flip
-from goodfit.data import Splits
+from goodfit.data import guess
 from goodfit.errors import DataError, GoodfitError, ModelError
 from goodfit.models._weights import is_file, read_weights
 from goodfit.optim import Optim
 from goodfit.predict import Classifier
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.recipe.own import Own
-from goodfit.recipe.read import read, to_toml
+from goodfit.recipe.read import read, split_changes, to_toml
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.build import build, network
 from goodfit.run.checkpoint import save_weights
 from goodfit.run.directory import RunDirectory, fresh_name
 from goodfit.run.evaluate import tested, testing_loader
+from goodfit.run.job import Job, Progress
 from goodfit.run.load import Run
 from goodfit.run.machine import facts, synchronize
 from goodfit.run.own import keep_own_code
 from goodfit.run.report import write_report
-from goodfit.run.start import open_data, prepare, start, weights_changes
-from goodfit.run.train import Job, Progress, progress
+from goodfit.run.start import prepare, start, weights_changes
+from goodfit.run.train import begun
 from goodfit.run.world import pick_device
 from goodfit.transfer.features import Features, features, head_module, shares_of
 from goodfit.transfer.freezing import GradualUnfreezing
@@ -42,6 +43,10 @@ _LAYER_DECAY = 0.75  # where the recipe has none
 _UNFREEZING = 0.5  # of the run, over which layers are set free
 
 
+class _AloneError(GoodfitError):
+    """Something that several processes cannot do together."""
+
+
 class _Seen(NamedTuple):
     """A probe that is trained and not written yet."""
 
@@ -53,7 +58,7 @@ class _Seen(NamedTuple):
 
 
 def transfer(
-    data: Any,
+    data: Any = None,
     weights: str | None = None,
     *,
     mode: Mode = "auto",
@@ -69,6 +74,7 @@ def transfer(
 ) -> Run:
     """Train a classifier for `data`, beginning with `weights`; returns the finished run.
 
+    data: as for `train`; None where the recipe names it.
     weights: a file, read as data, or the name of a net of timm ("resnet50", "resnet50.a1_in1k");
         None where the recipe's model names them.
     recipe: of fine-tuning; `photos-finetune` by default. `changes` as with `--set`.
@@ -79,20 +85,41 @@ def transfer(
             f"{mode!r} is not a way to transfer", known=", ".join(get_args(Mode)), fix="choose one"
         )
     with torch.random.fork_rng():
-        asked = _recipe(recipe, weights, changes)
         place = name or fresh_name(str(data if isinstance(data, str | Path) else "data"))
+        if data is not None:
+            fields, changes = split_changes("data", changes)
+            data = data if not fields else guess(data, **fields)
+        asked = _recipe(recipe, weights, changes)
         settings: dict[str, Any] = {"device": device, "name": place, "runs": runs}
         settings |= {"download": download}
-        if mode in ("fine-tune", "gradual"):
-            return _tuned(data, asked, mode, "asked for", settings, None, show, say)
-        seen = _probe(data, asked, settings, None if cache is None else Path(cache), say)
-        why = "asked for"
+        seen, why = None, "asked for"
+        if mode in ("auto", "probe", "two-phase"):
+            try:
+                seen = _probe(data, asked, settings, None if cache is None else Path(cache), say)
+            except (ModelError, DataError, _AloneError) as error:
+                if mode != "auto":
+                    raise
+                mode, why = "fine-tune", f"a probe cannot be made: {error.problem}"
         if mode == "auto":
+            assert seen is not None
             mode, why = _advice(seen)
+        if why != "asked for":
             say(f"mode {mode}: {why}")
         if mode == "probe":
-            return _written(seen, runs, place, why)
-        return _tuned(data, asked, mode, why, settings, seen, show, say)
+            assert seen is not None
+            return _written(seen, why)
+        if mode != "fine-tune":
+            asked = _slower_below(asked, say)
+        if mode == "two-phase":
+            assert seen is not None
+            return _second_phase(data, asked, why, settings, seen, show, say)
+        job = prepare(data, asked, **settings, say=say)
+        if mode == "gradual":
+            job = job._replace(recipe=_gradual(job))
+        if job.world.main:
+            job.directory.write("recipe.toml", to_toml(job.recipe))
+            job.directory.write("transfer.json", _record(mode, why, seen))
+        return start(job, show=show, say=say)
 
 
 def _recipe(
@@ -127,7 +154,7 @@ def _probe(
     """Run the frozen net on training and validation images, and train its classifier."""
     job = prepare(data, _frozen(asked, settings["device"]), **settings, say=say, dry=True)
     if job.world.size > 1:
-        raise GoodfitError(
+        raise _AloneError(
             "a probe is trained by one process",
             processes=job.world.size,
             fix="start goodfit without torchrun, or use --mode fine-tune",
@@ -191,14 +218,19 @@ def _advice(seen: _Seen) -> tuple[Mode, str]:
     return advised(seen.train, counts.tolist(), seen.probe.l2)
 
 
-def _written(seen: _Seen, runs: str | Path, name: str, why: str) -> Run:
-    """The probe as a run."""
-    job = seen.job
-    directory = RunDirectory.create(name, runs)
+def _placed(job: Job) -> Job:
+    """The job with its directory, which is no run before it has a recipe."""
+    directory = RunDirectory.create(job.directory.path.name, job.directory.path.parent)
     recipe = keep_own_code(job.recipe, directory)
-    job = job._replace(directory=directory, recipe=recipe)
     directory.write("data.json", job.splits.summary())
     directory.write("machine.json", facts(job.world.device) | {"processes": 1})
+    return job._replace(directory=directory, recipe=recipe)
+
+
+def _written(seen: _Seen, why: str) -> Run:
+    """The probe as a run."""
+    job = _placed(seen.job)
+    directory = job.directory
     about = {"classes": list(seen.model.classes), "step": 0}
     for weights in ("last", "best"):
         save_weights(directory.checkpoints / f"{weights}.safetensors", seen.model, about)
@@ -206,10 +238,29 @@ def _written(seen: _Seen, runs: str | Path, name: str, why: str) -> Run:
     tested(job, seen.model, seconds=sum(seen.seconds.values()), steps=0)
     result = directory.read("result.json")
     directory.write("result.json", result | {"weights": "linear probe"})
-    directory.write("recipe.toml", to_toml(recipe))  # last: without it this is no run
+    directory.write("recipe.toml", to_toml(job.recipe))  # last: without it this is no run
     run = Run(directory.path)
     write_report(job, run)
     return run
+
+
+def _second_phase(
+    data: Any,
+    asked: Recipe,
+    why: str,
+    settings: dict[str, Any],
+    seen: _Seen,
+    show: Show,
+    say: Say,
+) -> Run:
+    """Train the whole net from the probe on, which is the run's first checkpoint."""
+    job = _placed(prepare(data, asked, **settings, say=say, dry=True))
+    pieces = build(job.recipe, job.loader, job.splits.classes, job.loader.channels, job.world)
+    head_module(pieces.model).load_state_dict(head_module(seen.model).state_dict())
+    begun(job, pieces)
+    job.directory.write("transfer.json", _record("two-phase", why, seen))
+    job.directory.write("recipe.toml", to_toml(job.recipe))  # last: from here on it can be resumed
+    return start(job, show=show, say=say, resuming=True)
 
 
 def _record(mode: str, why: str, seen: _Seen | None) -> dict[str, Any]:
@@ -222,37 +273,6 @@ def _record(mode: str, why: str, seen: _Seen | None) -> dict[str, Any]:
     return record
 
 
-def _tuned(
-    data: Any,
-    asked: Recipe,
-    mode: str,
-    why: str,
-    settings: dict[str, Any],
-    seen: _Seen | None,
-    show: Show,
-    say: Say,
-) -> Run:
-    """Train in the ordinary loop, from the classifier that was `seen`, if one was."""
-    if mode != "fine-tune":
-        asked = _slower_below(asked, say)
-    if mode == "gradual":
-        asked = _gradual(asked, open_data(data)[0])
-    job = prepare(data, asked, **settings, say=say)
-    if job.world.main:
-        job.directory.write("transfer.json", _record(mode, why, seen))
-    if seen is None:
-        return start(job, show=show, say=say)
-    pieces = build(job.recipe, job.loader, job.splits.classes, job.loader.channels, job.world)
-    for line in pieces.said:
-        say(line)
-    head_module(pieces.model).load_state_dict(head_module(seen.model).state_dict())
-    for step in progress(job, pieces):
-        show(step)
-    run = Run(job.directory.path)
-    write_report(job, run)
-    return run
-
-
 def _slower_below(asked: Recipe, say: Say) -> Recipe:
     """The recipe with rates that fall with depth, where it has none of its own."""
     optimizer = asked.optimizer
@@ -262,10 +282,7 @@ def _slower_below(asked: Recipe, say: Say) -> Recipe:
     return asked.replaced(optimizer=optimizer.replaced(layer_decay=_LAYER_DECAY))
 
 
-def _gradual(asked: Recipe, splits: Splits) -> Recipe:
+def _gradual(job: Job) -> Recipe:
     """The recipe with a line that sets layers free during the first half of the run."""
-    train = asked.train
-    size = train.batch_size if isinstance(train.batch_size, int) else 128
-    batches = len(splits.train) * train.accumulate // size
-    count = max(1, ceil(_UNFREEZING * train.epochs * max(1, batches)))
-    return asked.replaced(layers=(*asked.layers, GradualUnfreezing(batches=count)))
+    count = max(1, ceil(_UNFREEZING * job.recipe.train.epochs * len(job.loader)))
+    return job.recipe.replaced(layers=(*job.recipe.layers, GradualUnfreezing(batches=count)))

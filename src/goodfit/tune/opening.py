@@ -3,7 +3,7 @@
 from math import inf
 
 from goodfit.optim import Optim
-from goodfit.run.train import changes_of
+from goodfit.run.job import changes_of
 from goodfit.tune import first
 from goodfit.tune.budget import CHECKS
 from goodfit.tune.rate import Rates, search_lr

@@ -16,7 +16,7 @@ from typing import Any
 from goodfit.data import Splits
 from goodfit.errors import TrainingError
 from goodfit.recipe.read import built
-from goodfit.run.train import Interrupted
+from goodfit.run.job import Interrupted
 from goodfit.tune.space import Base, Settings, grid, said
 from goodfit.tune.stage import Done, Stage, State, looks, opened, sampler_of
 from goodfit.tune.trial import Outcome, digest, run_trial

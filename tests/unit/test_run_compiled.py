@@ -1,0 +1,92 @@
+"""Whether training steps are compiled is tried out, never assumed; the compiler is made up here."""
+
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from goodfit.errors import TrainingError
+from goodfit.recipe.recipe import Train
+from goodfit.run.compiled import compiling, stepping, tried
+
+
+class Slow(nn.Module):
+    """A net that rests before it computes."""
+
+    def __init__(self, seconds: float, sign: float = 1.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.seconds, self.sign = nn.Linear(4, 3), seconds, sign
+
+    def forward(self, x):
+        time.sleep(self.seconds)
+        return self.sign * self.net(x)
+
+
+IMAGES, TARGETS = torch.ones(8, 4), torch.eye(3)[torch.zeros(8).long()]
+
+
+def answer(monkeypatch, made, seconds: float = 10_000.0):
+    monkeypatch.setattr(torch, "compile", made)
+    return tried(
+        Slow(0.02), IMAGES, TARGETS, F.cross_entropy, torch.float32, steps=None, seconds=seconds
+    )
+
+
+def test_a_short_run_is_not_tried(monkeypatch):
+    def never(*_, **__):
+        pytest.fail("compiled")
+
+    assert answer(monkeypatch, never, seconds=60.0) == (False, "")
+
+
+def test_faster_steps_that_win_the_compilation_back_are_taken(monkeypatch):
+    found = answer(monkeypatch, lambda *_, **__: Slow(0.0))
+    assert found.pays
+    assert found.said.endswith(": used")
+
+
+def test_steps_that_are_no_faster_are_not_taken(monkeypatch):
+    assert not answer(monkeypatch, lambda *_, **__: Slow(0.02)).pays
+
+
+def test_a_compilation_that_takes_longer_than_it_saves_is_not_taken(monkeypatch):
+    class Compiling(Slow):
+        def forward(self, x):
+            time.sleep(0.0 if hasattr(self, "done") else 0.5)
+            self.done = True
+            return super().forward(x)
+
+    monkeypatch.setattr("goodfit.run.compiled._SHORT", 0.1)
+    assert answer(monkeypatch, lambda *_, **__: Compiling(0.0), seconds=0.3).pays is False
+
+
+def test_a_compiler_that_fails_is_said_and_not_used(monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no C++ compiler\nmore lines")
+
+    found = answer(monkeypatch, fails)
+    assert not found.pays
+    assert "does not work here (RuntimeError: no C++ compiler)" in found.said
+
+
+def test_compiled_code_that_computes_something_else_is_not_used(monkeypatch):
+    found = answer(monkeypatch, lambda *_, **__: Slow(0.0, sign=-9.0))
+    assert not found.pays
+    assert "another loss" in found.said
+
+
+def test_a_recipe_that_does_not_ask_for_it_is_run_as_it_is():
+    net = nn.Linear(2, 2)
+    assert stepping(net, Train(compile=False)) is net
+
+
+def test_a_compiler_that_fails_where_the_recipe_insists_is_one_clear_error():
+    class Failed(Exception):
+        pass
+
+    Failed.__module__ = "torch._dynamo.exc"
+    with pytest.raises(TrainingError, match=r"train.compile = false"), compiling(Train()):
+        raise Failed("no compiler")
