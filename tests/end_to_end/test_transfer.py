@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from goodfit.cli import main
 from goodfit.data import Splits, guess
 from goodfit.errors import DataError, ModelError, RunError
 from goodfit.run.load import Run
+from goodfit.run.start import resume
 from goodfit.transfer import transfer
 
 RECIPE = """
@@ -59,9 +61,9 @@ def place(tmp_path_factory) -> Path:
     return place
 
 
-def made(place: Path, mode: str, name: str, *changes: str, **settings) -> Run:
+def made(place: Path, mode: str, name: str, *changes: str, data=None, **settings) -> Run:
     return transfer(
-        place / "colors.npz",
+        data or place / "colors.npz",
         str(place / "weights.safetensors"),
         mode=mode,
         recipe=place / "recipe.toml",
@@ -142,6 +144,33 @@ def test_the_whole_net_is_trained_in_the_end(place, probe, mode):
     assert run.evaluate(device="cpu").accuracy.value == run.accuracy
 
 
+def test_killed_before_its_first_checkpoint_a_second_phase_goes_on_from_the_probe(place):
+    class Killed(Exception):
+        pass
+
+    def killed(_):
+        raise Killed
+
+    whole = made(place, "two-phase", "whole")
+    with pytest.raises(Killed):
+        made(place, "two-phase", "killed", show=killed)
+    again = resume(place / "runs" / "killed", device="cpu")
+    one, two = (load_file(r.path / "checkpoints" / "last.safetensors") for r in (whole, again))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_train_begins_with_weights_and_says_how(place, capsys, monkeypatch):
+    words = ["train", place / "colors.npz", "--from", place / "weights.safetensors"]
+    words += ["--recipe", place / "recipe.toml", "--runs", place / "runs", "--name", "from"]
+    monkeypatch.setattr("sys.argv", ["goodfit", *map(str, words), "--device", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    shown = capsys.readouterr()
+    assert "mode probe: 38 images per class" in shown.err
+    assert "test images" in shown.out
+
+
 def test_few_images_are_probed_and_the_reason_is_said(place):
     lines: list[str] = []
     run = made(place, "auto", "auto", say=lines.append)
@@ -212,3 +241,17 @@ def test_a_probe_cannot_be_made_of_a_net_that_does_not_end_in_a_linear_layer(pla
             place / "colors.npz", recipe=place / "convolution.toml", mode="probe", device="cpu"
         )
     assert "fine-tune" in caught.value.fix
+
+
+def test_where_no_probe_can_be_made_all_layers_are_trained(place):
+    lines: list[str] = []
+    run = transfer(
+        place / "colors.npz",
+        recipe=place / "convolution.toml",
+        changes=("train.epochs=1", "train.batch_size=48", "train.check=false"),
+        device="cpu",
+        runs=place / "runs",
+        say=lines.append,
+    )
+    assert run.finished
+    assert any(line.startswith("mode fine-tune: a probe cannot be made") for line in lines)

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from goodfit.cli import after, look, study, train, transfer
+from goodfit.cli import after, look, study, train
 from goodfit.errors import GoodfitError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-for group in (train, transfer, look, study, after):
+for group in (train, look, study, after):
     group.add_to(app)
 
 

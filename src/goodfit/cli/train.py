@@ -9,6 +9,16 @@ import typer
 from goodfit.cli import options
 
 
+class How(StrEnum):
+    """What of a net with pretrained weights is trained."""
+
+    auto = "auto"
+    probe = "probe"
+    two_phase = "two-phase"
+    gradual = "gradual"
+    fine_tune = "fine-tune"
+
+
 class Table(StrEnum):
     """How predictions are written."""
 
@@ -38,6 +48,13 @@ def train(
     weights: Annotated[
         str | None, typer.Option("--from", help="Pretrained weights: a timm name or a local file.")
     ] = None,
+    mode: Annotated[
+        How | None,
+        typer.Option(help="What is trained, with --from; auto, the default, decides and says why."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="A folder that keeps a probe's features for other probes.")
+    ] = None,
     seed: options.Seed = None,
     device: options.Device = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -47,11 +64,13 @@ def train(
 ) -> None:
     """Train a classifier on images and write a run directory with a report.
 
-    With no options it picks the shipped recipe that fits the data, and says why.
+    With no options it picks the shipped recipe that fits the data, and says why. With --from it
+    begins with pretrained weights: a linear probe, fine-tuning, or both.
     """
     from goodfit.cli.display import Display
     from goodfit.run.describe import describe
     from goodfit.run.start import prepare, start
+    from goodfit.transfer import transfer
 
     changes = list(set_ or [])
     for key, value in {
@@ -62,6 +81,23 @@ def train(
     }.items():
         changes += [] if value is None else [f"{key}={value}"]
     with Display() as display:
+        if not dry_run and (weights or mode or cache):
+            run = transfer(
+                data,
+                weights,
+                mode=mode.value if mode else "auto",
+                recipe=recipe,
+                changes=tuple(changes),
+                cache=cache,
+                device=device,
+                name=name,
+                runs=runs,
+                download=download,
+                show=display.show,
+                say=display.say,
+            )
+            display.finished(run)
+            return
         job = prepare(
             data,
             recipe,
