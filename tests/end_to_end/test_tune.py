@@ -1,6 +1,8 @@
 """goodfit tune on digits: the seven steps, the files they leave, one look at the test split."""
 
 import json
+import os
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +104,19 @@ def test_a_budget_in_time_is_kept(quick, tmp_path):
     spent = json.loads((tmp_path / "study" / "steps.json").read_text())["spent"]
     assert spent < 20  # what runs is stopped at the next second; machines may be busy
     assert all(trial.state != "running" for trial in report.trials)
+
+
+def test_trials_run_on_a_local_ray_cluster(quick, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    monkeypatch.chdir(tmp_path)
+    report = tuned(
+        "digits", quick, budget=Budget(trials=6), on="ray", workers=2, folder="s", steps=("coarse",)
+    )
+    assert [t.state for t in report.trials] == ["finished"] * 2
+    journal = (tmp_path / "s" / "study.journal").read_text()
+    pids = set(re.findall(r'"worker": \["[^"]*", (\d+)\]', journal))
+    assert pids
+    assert str(os.getpid()) not in pids
 
 
 def test_ray_without_its_extra_is_refused_before_anything(quick, tmp_path, monkeypatch):

@@ -108,7 +108,7 @@ def opened(stage: Stage) -> Any:
             at=stage.storage,
             seen=str(error).splitlines()[0],
             fix="give a file that can be written, or a URL such as postgresql://user@host/name "
-            "whose driver is installed",
+            "and install its driver (pip install 'psycopg[binary]')",
         ) from None
     except Exception as error:  # SQLAlchemy's own, which may not be installed
         if "sqlalchemy" not in type(error).__module__:

@@ -76,11 +76,14 @@ def helper(folder: str, data: str, salt: int) -> None:
 
 
 @contextmanager
-def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[bool]:
-    """Start `count` helpers; yields whether the leader should run trials, too."""
+def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[Callable[[], None] | None]:
+    """Start `count` helpers, or on Ray one more, so that the leader need not run trials, too.
+
+    Yields None, or on Ray a function that raises GoodfitError when a helper has failed.
+    """
     if on == "ray":
-        with _on_ray(folder, data, count + 1):
-            yield False
+        with _on_ray(folder, data, count + 1) as check:
+            yield check
         return
     if count and not isinstance(data, str | Path):
         raise GoodfitError(
@@ -94,7 +97,7 @@ def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[bool]:
     for process in started:
         process.start()
     try:
-        yield True
+        yield None
     finally:
         for process in started:
             process.terminate()
@@ -102,19 +105,48 @@ def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[bool]:
 
 
 @contextmanager
-def _on_ray(folder: Path, data: Any, count: int) -> Iterator[None]:
+def _on_ray(folder: Path, data: Any, count: int) -> Iterator[Callable[[], None]]:
     """Helpers as tasks on a Ray cluster, one GPU each; all machines must see the folder."""
     try:
         import ray
     except ImportError:
         raise MissingExtraError("ray", "running trials on Ray") from None
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
-    gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
-    task = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=-1)(helper)
-    running = [task.remote(str(folder.resolve()), str(data), n + 1) for n in range(count)]
     try:
-        yield
+        ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
+    except Exception as error:  # ray raises whatever it likes where it cannot begin
+        raise GoodfitError(
+            "there is no Ray cluster to be reached",
+            seen=str(error).splitlines()[0],
+            fix="correct RAY_ADDRESS, or unset it for a cluster on this machine alone",
+        ) from None
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call,unused-ignore]
+    gpus = 1 if resources.get("GPU", 0) else 0
+    task = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=-1)(_there)
+    place = str(Path.cwd())
+    running = [task.remote(place, str(folder), str(data), n + 1) for n in range(count)]
+
+    def check() -> None:
+        ended, _ = ray.wait(running, timeout=0)  # before the study does: that is a failure
+        for one in ended:
+            try:
+                ray.get(one)
+            except ray.exceptions.RayError as error:
+                raise GoodfitError(
+                    "a helper on the Ray cluster failed",
+                    at=str(folder),
+                    seen=str(error).strip().splitlines()[-1],
+                    fix="all machines must see the study's folder and the data under one path",
+                ) from None
+
+    try:
+        yield check
     finally:
         for one in running:
             ray.cancel(one, force=True)
         ray.shutdown()
+
+
+def _there(place: str, folder: str, data: str, salt: int) -> None:
+    """A helper in the folder where the leader was started, on whatever machine it is."""
+    os.chdir(place)
+    helper(folder, data, salt)

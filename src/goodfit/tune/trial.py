@@ -4,6 +4,7 @@ The run lies in the study's folder, named by a digest of what was trained: the s
 are read, not trained, and a trial that was interrupted goes on from its checkpoint.
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,9 +21,9 @@ from goodfit.predict import predict
 from goodfit.recipe.read import to_toml
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.directory import RunDirectory
+from goodfit.run.job import Job, Progress
 from goodfit.run.load import Run
 from goodfit.run.start import loader_of, prepare, start, testing_loaders
-from goodfit.run.train import Job, Progress
 from goodfit.run.world import World
 from goodfit.tune.curves import Curves
 
@@ -70,6 +71,7 @@ def prepared(recipe: Recipe, splits: Splits, place: Path, device: str | None) ->
             fix="pass the data through goodfit.tune.trial.hidden",
         )
     if not (place / "recipe.toml").is_file():
+        shutil.rmtree(place, ignore_errors=True)  # begun, but killed before it was a run
         recipe = recipe.replaced(data=None)
         return prepare(splits, recipe, device=device, name=place.name, runs=place.parent), False
     world, old = World(device), Run(place).recipe

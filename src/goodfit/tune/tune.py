@@ -17,10 +17,10 @@ from goodfit.report.html import tune_html
 from goodfit.report.records import TrialRow, TuneReport, TuneStep
 from goodfit.run.choose import chosen
 from goodfit.run.directory import RunDirectory, fresh_name
+from goodfit.run.job import Interrupted
 from goodfit.run.load import Run
 from goodfit.run.own import keep_own_code
 from goodfit.run.start import open_data, resume, train
-from goodfit.run.train import Interrupted
 from goodfit.tune import curves, opening, search
 from goodfit.tune.budget import ROUNDS, Budget
 from goodfit.tune.held import held
@@ -101,8 +101,7 @@ def _led(
     began = time.time()
     try:
         if on == "ray" or workers > 1:
-            with helpers(folder, data, workers - 1, on) as works:
-                walk.works = works
+            with helpers(folder, data, workers - 1, on) as walk.check:
                 _walked(walk, steps)
         else:
             _walked(walk, steps)

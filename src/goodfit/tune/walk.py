@@ -14,9 +14,9 @@ from goodfit.optim import Optim
 from goodfit.recipe.recipe import Recipe
 from goodfit.report.records import TuneCurve, TuneStep
 from goodfit.run.build import Pieces, build
+from goodfit.run.job import Job
 from goodfit.run.pace import step_seconds
 from goodfit.run.start import prepare
-from goodfit.run.train import Job
 from goodfit.tune.book import Book
 from goodfit.tune.budget import (
     ROUNDS,
@@ -53,12 +53,12 @@ class Walk:
         options: Options,
         *,
         space: Space | None = None,
-        works: bool = True,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         assert splits.test is None, "the search must not see the test split"
         self.base, self.splits, self.folder, self.options = base, splits, folder, options
-        self.space, self.works, self.say = space, works, say
+        self.space, self.say = space, say
+        self.check: Callable[[], None] | None = None  # of helpers that run all trials
         self.book = Book(folder)
         self.began = time.time() - self.book.spent
         self.full = base.recipe().train.epochs
@@ -117,21 +117,23 @@ class Walk:
         """Run a stage with whoever helps, and wait for the last of them."""
         queued(stage, first)
         stage.write(self.folder / "stage.json")
-        study, again = opened(stage), 1
+        study, again, works = opened(stage), 1, self.check is None
         while True:
-            if self.works and again:
+            if self.check is not None:
+                self.check()
+            if works and again:
                 work(stage, self.splits, say=self.say)
             again = recovered(study, stage)
             rows = trials(study)
             running = [t for t in rows if t.state == "running"]
             short = sum(t.state != "failed" for t in rows) < stage.target
             late = time.time() > stage.deadline
-            if not running and not again and (self.works or late or not short):
+            if not running and not again and (works or late or not short):
                 break
             if time.time() > stage.deadline + 60:
                 break
             time.sleep(0.3)
-        if self.works:
+        if works:
             work(stage, self.splits, say=self.say)  # what a helper's crash has queued at the end
         (self.folder / "stage.json").unlink(missing_ok=True)  # helpers have no more to do
         return trials(study)
