@@ -12,9 +12,11 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs/tutorial.md"
 CASE = ROOT / "docs/case-a-net-that-does-not-learn.md"
-OWN_LOOP, OWN_MODEL, AUDIT = (
-    ROOT / "docs/how-to" / f"{name}.md" for name in ("own-loop", "own-model", "audit")
+OWN_DATA, OWN_LOOP, OWN_MODEL, OWN_INGREDIENT, AUDIT = (
+    ROOT / "docs/how-to" / f"{name}.md"
+    for name in ("own-data", "own-loop", "own-model", "own-ingredient", "audit")
 )
+GUIDES = [OWN_DATA, OWN_LOOP, OWN_MODEL, OWN_INGREDIENT]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -103,7 +105,7 @@ def test_the_net_of_the_case_has_the_fault_that_is_shown():
     assert not check(**healthy, select=("signal-vanishing",)).findings
 
 
-@pytest.mark.parametrize("page", [OWN_LOOP, OWN_MODEL], ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", GUIDES, ids=lambda path: path.stem)
 def test_the_guide_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for code in blocks(page, "python"):

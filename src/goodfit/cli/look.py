@@ -124,7 +124,7 @@ def audit(
     what: Annotated[str, typer.Argument(help="A run, a recipe, or my_module.py:make.")],
     data: Annotated[str | None, typer.Argument(help="Data, when it is a recipe.")] = None,
     draws: Annotated[int, typer.Option(min=2, help="Training draws to average.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
 ) -> None:
     """Test whether evaluation is the average of training.
 
@@ -151,7 +151,7 @@ def check(
     fix: Annotated[
         bool, typer.Option("--fix", help="Write a patched recipe and check it again.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
     device: options.Device = None,
 ) -> None:
     """Find out why a net does not learn, and what to change.

@@ -36,8 +36,12 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     data: Annotated[
-        str, typer.Argument(help="A folder by class, a CSV file, an .npz file, or a set's name.")
-    ],
+        str | None,
+        typer.Argument(
+            help="A folder by class, a CSV file, an .npz file, or a set's name; "
+            "may be left out if the recipe has [data]."
+        ),
+    ] = None,
     recipe: options.Recipe = None,
     set_: options.Set = None,
     epochs: Annotated[float | None, typer.Option(help="How often to go through the data.")] = None,
@@ -62,7 +66,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch a named data set.")] = False,
 ) -> None:
-    """Train a classifier on images and write a run directory with a report.
+    """Train a classifier; write a run directory with a report.
 
     With no options it picks the shipped recipe that fits the data, and says why. With --from it
     begins with pretrained weights: a linear probe, fine-tuning, or both.
@@ -121,7 +125,7 @@ def resume(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     device: options.Device = None,
 ) -> None:
-    """Go on with an interrupted run, exactly where its last checkpoint is."""
+    """Go on with an interrupted run, exactly where it stopped."""
     from goodfit.cli.display import Display
     from goodfit.run.start import resume as go_on
 
@@ -146,7 +150,7 @@ def evaluate(
     device: options.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Test a run on its test split, or on other data; classes are matched by name."""
+    """Test a run, on other data with classes matched by name."""
     from goodfit.report.terminal import metrics_text
     from goodfit.run.load import Run
 
@@ -164,14 +168,24 @@ def predict(
     weights: Annotated[str, typer.Option(help="last or best.")] = "last",
     device: options.Device = None,
 ) -> None:
-    """Name the likeliest classes of images, with calibrated probabilities."""
+    """Name the likeliest classes of images, with probabilities.
+
+    The probabilities are calibrated on the validation split. Files that cannot be read are
+    listed with the reason on standard error.
+    """
     import sys
 
+    from goodfit.errors import DataError
     from goodfit.run.load import Run, written
 
     rows, skipped = Run(run).predict(images, top=top, weights=weights, device=device)
-    sys.stdout.write(written(rows, form.value))
+    if rows:
+        sys.stdout.write(written(rows, form.value))
     for item in skipped:
         print(f"skipped {item.name}: {item.reason}", file=sys.stderr)
     if not rows:
-        raise typer.Exit(2)
+        raise DataError(
+            "none of these images can be read",
+            seen=f"{len(skipped)} skipped",
+            fix="give image files, or folders that have some",
+        )
