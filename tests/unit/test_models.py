@@ -49,6 +49,30 @@ def test_a_net_of_even_patches_refuses_the_small_stem():
     assert error.value.fix
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Timm(arch="vit_tiny_patch16_224", options={"patch_size": 4, "depth": 1}),
+        Timm(arch="mixer_s32_224"),
+        Torchvision(arch="vit_b_32"),
+    ],
+    ids=lambda settings: settings.arch,
+)
+def test_a_net_with_a_fixed_grid_of_patches_is_made_for_the_images_and_keeps_its_stem(settings):
+    suited = settings.suited(32)
+    assert suited.stem == "full"
+    with torch.device("meta"):
+        assert suited(2)(torch.empty(1, 3, 32, 32)).shape == (1, 2)
+        with pytest.raises(ModelError, match="fixed grid"):
+            settings.replaced(stem="small")(2)
+
+
+def test_images_that_a_grid_cannot_divide_are_refused():
+    with torch.device("meta"), pytest.raises(ModelError, match="cannot be built") as error:
+        Torchvision(arch="maxvit_t").suited(32)(2)
+    assert error.value.fix
+
+
 def test_gray_weights_act_on_a_gray_image_as_color_ones_did():
     weight, gray = torch.randn(4, 3, 3, 3), torch.rand(1, 1, 8, 8)
     color = nn.functional.conv2d(gray.expand(1, 3, 8, 8), weight)
@@ -101,7 +125,7 @@ def test_our_small_nets_can_use_maxout(model):
     assert count[0] > 1.8 * count[1]
 
 
-@pytest.mark.parametrize("name", ["swish", "leaky-relu", "selu"])
+@pytest.mark.parametrize("name", ["swish", "leaky-relu", "gelu"])
 def test_the_activation_is_a_setting(name):
     kinds = {type(m).__name__ for m in ResNet(depth=8, activation=name)(2).modules()}
     assert "ReLU" not in kinds

@@ -38,6 +38,12 @@ def with_small_stem(net: nn.Module, *, keep_kernel: bool = False) -> nn.Module:
     A kernel wider than 3 becomes 3, unless `keep_kernel` says that its weights are to stay.
     """
     name, first = first_conv(net)
+    if any(_fixes_its_grid(module) for module in net.modules()):
+        raise ModelError(
+            f"{type(net).__name__} has a fixed grid of patches, which no stem changes",
+            at=name,
+            fix='use stem = "full"; nets of timm take options = {patch_size = 4}',
+        )
     if first.groups != 1:
         raise ModelError(
             f"the first convolution of {type(net).__name__} has groups",
@@ -113,6 +119,11 @@ def _like(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
         bias=conv.bias is not None,
     )
     return fresh
+
+
+def _fixes_its_grid(module: nn.Module) -> bool:
+    """Whether it was made for images of one size, as embeddings of patches are."""
+    return any(getattr(module, name, None) is not None for name in ("img_size", "image_size"))
 
 
 def _until_second_conv(net: nn.Module) -> list[tuple[str, nn.Module]]:

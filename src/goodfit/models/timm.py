@@ -3,9 +3,10 @@
 `arch` is a name of `timm.list_models()`. `weights` is "" for none, "default" or the tag of
 published weights ("a1_in1k"; downloaded once), or a file, .safetensors or .pth, which is read as
 data and never executed. The classifier is replaced; the preprocessing that the weights expect is
-used with them. `options` are the net's own, such as {img_size = 32, patch_size = 4} for a vision
-transformer on small images or {drop_path_rate = 0.1}. `stem = "small"` is for convolutional nets
-on images of about 32 pixels.
+used with them. `options` are the net's own, such as {drop_path_rate = 0.1}, or {patch_size = 4} for
+a vision transformer on small images; nets with a fixed grid of patches get the images' size as
+`img_size`, unless it is given. `stem = "small"` is for convolutional nets on images of about 32
+pixels.
 
 Source: Wightman 2019, https://github.com/huggingface/pytorch-image-models. Lecture: CNN
 architectures; Transfer learning.
@@ -13,8 +14,9 @@ architectures; Transfer learning.
 
 import importlib.util
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+import torch
 from pydantic import AfterValidator, Field
 from torch import nn
 
@@ -38,6 +40,21 @@ class Timm(StemModel):
     weights: str = ""  # "", "default", a tag of published weights, or a file
     options: Annotated[dict[str, bool | int | float | str], Field(default_factory=dict)]
 
+    def suited(self, side: int) -> Self:
+        if "img_size" not in self.options and not self._takes(img_size=side):
+            return super().suited(side)
+        sized = self.replaced(options={"img_size": side} | self.options)
+        return sized.replaced(stem="full") if self.stem == "auto" else sized
+
+    def _takes(self, **options: int) -> bool:
+        """Whether the net can be built with these options, too."""
+        try:
+            with torch.device("meta"):
+                _timm().create_model(self.arch, **(options | self.options))
+        except Exception:  # whatever the net's own code raises
+            return False
+        return True
+
     def constants(self) -> PixelConstants | None:
         if not self.weights:
             return None
@@ -57,7 +74,7 @@ class Timm(StemModel):
                 in_chans=channels,
                 **self.options,
             )
-        except TypeError as error:
+        except (TypeError, ValueError, AssertionError) as error:
             raise ModelError(
                 f"{self.arch} does not take these options",
                 at="model.options",
