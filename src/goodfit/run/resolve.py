@@ -18,7 +18,9 @@ from goodfit.run.fitting import cost_share
 from goodfit.run.machine import Speed, measured
 from goodfit.run.world import World
 
-_SEEN = 10_000  # training images, at most, from which preprocessing and lighting are fitted
+# Training images, at most, from which preprocessing and lighting are fitted: 10,000 small ones,
+# and of large ones as many as 128 MB hold, so that memory and time do not grow with the data.
+_SEEN, _SEEN_BYTES = 10_000, 128 << 20
 
 
 class Resolved(NamedTuple):
@@ -31,7 +33,8 @@ class Resolved(NamedTuple):
 
 def resolved(recipe: Recipe, splits: Splits, loader: Loader, world: World) -> Resolved:
     """Fit what is fitted to training images, and time a few steps of a copy of the model."""
-    images = some_images(loader, _SEEN)
+    each = loader.channels * loader.size[0] * loader.size[1]
+    images = some_images(loader, min(_SEEN, max(1, _SEEN_BYTES // each)))
     preprocess = fitted(recipe.preprocess, images)
     augment = tuple(fitted(change, images) for change in recipe.augment)
     recipe = recipe.replaced(preprocess=preprocess, augment=augment, optimizer=_scaled(recipe))
