@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
 from goodfit.batch import as_float
 from goodfit.predict import Classifier, logits_of
@@ -160,6 +159,8 @@ def _candidates(
 
 def _folded(model: nn.Module) -> nn.Module:
     """The model with its batch norms folded, or itself where its forward cannot be traced."""
+    from torch.fx.experimental.optimization import fuse  # takes half a second to import
+
     try:
         if isinstance(model, Classifier):
             return Classifier(model.preprocess, fuse(model.net), model.classes).eval()
