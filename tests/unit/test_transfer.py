@@ -6,6 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from goodfit.batch import Batch
+from goodfit.errors import ModelError
+from goodfit.models.timm import Timm
 from goodfit.transfer.features import Features, _computed
 from goodfit.transfer.freezing import GradualUnfreezing, stages_of
 from goodfit.transfer.logistic import logistic, scale_of
@@ -164,3 +166,13 @@ def test_features_are_the_input_of_the_classifier_in_evaluation():
     model.eval()
     for view, given in zip(found.views, (images, images.flip(-1)), strict=True):
         torch.testing.assert_close(net.fc(view), model(given))
+
+
+def test_without_a_network_named_weights_are_refused_in_a_sentence(monkeypatch):
+    def offline(*_, **__):
+        raise FileNotFoundError("cannot find the requested files in the local cache")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(ModelError, match="cannot be downloaded") as caught:
+        Timm(arch="resnet18", weights="default")(2)
+    assert "file" in caught.value.fix

@@ -4,6 +4,7 @@ Trials are made up, except where real ones are short.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from goodfit.data import guess
 from goodfit.errors import DataError, MissingExtraError, RecipeError, TrainingError
 from goodfit.tune.space import Base, Dimension
 from goodfit.tune.stage import Stage, check_names, opened
-from goodfit.tune.study import best_of, queued, trials, work
+from goodfit.tune.study import best_of, queued, recovered, trials, work
 from goodfit.tune.trial import Outcome, digest, hidden, run_trial
 
 pytest.importorskip("optuna")
@@ -162,6 +163,19 @@ def python(script: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-c", textwrap.dedent(script)], text=True, capture_output=True,
         timeout=120, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def test_two_processes_that_find_one_crash_count_it_once(stage, monkeypatch):
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    study = opened(stage)
+    study.ask().set_user_attr("worker", [socket.gethostname(), 2**22 - 1])  # nobody's
+
+    def late(*_, **__):
+        raise UpdateFinishedTrialError
+
+    monkeypatch.setattr(study, "tell", late)
+    assert recovered(study, stage) == 0
 
 
 def test_two_processes_share_a_study_and_run_no_trial_too_many(stage, splits):

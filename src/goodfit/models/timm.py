@@ -74,6 +74,13 @@ class Timm(StemModel):
                 in_chans=channels,
                 **self.options,
             )
+        except OSError as error:  # no network, a full disk; huggingface_hub's own are OSErrors, too
+            raise ModelError(
+                "the weights cannot be downloaded",
+                at=self._tagged(),
+                seen=str(error).splitlines()[0],
+                fix="connect to the internet once, or copy the weights here and name the file",
+            ) from error
         except (TypeError, ValueError, AssertionError) as error:
             raise ModelError(
                 f"{self.arch} does not take these options",

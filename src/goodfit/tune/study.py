@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,7 @@ def _mine(study: Any, trial: Any, stage: Stage) -> bool:
 
 def recovered(study: Any, stage: Stage) -> int:
     """Count trials whose process is gone as failed and queue them again. How many there were."""
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
     count = 0
@@ -172,7 +174,7 @@ def recovered(study: Any, stage: Stage) -> int:
             continue
         try:
             study.tell(trial.number, state=TrialState.FAIL)
-        except ValueError:  # another process was faster
+        except (ValueError, UpdateFinishedTrialError):  # another process was faster
             continue
         count += 1
         settings = trial.user_attrs.get("settings")
@@ -226,10 +228,12 @@ def _noted(trial: Any, **about: Any) -> None:
 
 
 def _told(study: Any, trial: Any, state: str, **about: Any) -> None:
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
-    _noted(trial, **about)
-    study.tell(trial, state=TrialState[state], skip_if_finished=True)
+    with suppress(UpdateFinishedTrialError):  # given up by another process, which was not patient
+        _noted(trial, **about)
+        study.tell(trial, state=TrialState[state], skip_if_finished=True)
 
 
 def trials(study: Any) -> list[Done]:
