@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from goodfit.check import check
 from goodfit.check.probes.learnable import Learnable, contradictions
@@ -123,8 +124,17 @@ def test_val_images_come_from_thumbnails(sick):
     if sick:
         x = F.interpolate(F.interpolate(x, size=6, mode="area"), size=16, mode="bilinear")
     model = nn.Sequential(nn.Flatten(), nn.Linear(768, 2))
-    found = rules(model, cut(*stripes()), cut(x, y), select="train-val-shift")
+    train = DataLoader(TensorDataset(*stripes()), 32, shuffle=True)
+    found = rules(model, train, cut(x, y), select="train-val-shift")
     assert bool(found) == sick
+
+
+def test_a_list_of_batches_may_be_augmented_so_sharpness_says_nothing():
+    x, y = stripes(200, seed=1)
+    noisy, labels = stripes()
+    noisy = noisy + 0.6 * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 2))
+    assert not rules(model, cut(noisy, labels), cut(x, y), select="train-val-shift")
 
 
 def noise_findings(found: Learnable) -> list[Any]:

@@ -77,7 +77,9 @@ def _samples(work: Work, train: Iterable[Any], val: Iterable[Any] | None) -> Sam
     """The data, with a second pass of val when it can be passed again."""
     found = samples(work)
     if found is not None and val is not None:
-        found = replace(found, augmented=_augmented(work, found, train))
+        changes = _augmented(work, found, train)
+        steady = not changes and not isinstance(train, (list, tuple))
+        found = replace(found, augmented=changes, steady=steady)
     if found is None or val is None or work.program.val is None or found.val is None:
         return found
     if iter(val) is val or isinstance(val, (list, tuple)):

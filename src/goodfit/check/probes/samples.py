@@ -41,6 +41,7 @@ class Samples:
     again: tuple[Tensor, Tensor] | None = None
     ignored: int = -100  # the loss's own index for samples without a label
     augmented: bool = False  # train delivers other values in a second pass
+    steady: bool = False  # it was passed twice and delivered the same; a list may be augmented
 
 
 def samples(work: Work) -> Samples | None:
