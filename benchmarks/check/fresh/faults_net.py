@@ -19,8 +19,6 @@ from benchmarks.check.fresh.nets import (
 from benchmarks.check.program import Pieces, faulty
 from torch import Tensor, nn
 
-CONVS = {f"layers.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 16)}
-
 
 @faulty("symmetric-init", net="mlp", where={"enter", "middle"}, least=0.7)
 def weights_of_one_over_the_width(sick: bool, seed: int) -> Pieces:
@@ -43,17 +41,6 @@ def both_matrices_of_a_branch_zero(sick: bool, seed: int) -> Pieces:
                 nn.init.zeros_(part.weight)  # type: ignore[arg-type]
                 nn.init.zeros_(part.bias)  # type: ignore[arg-type]
     return assemble(model, disks(seed).normalized(), adamw(model, 4e-3), steps=200)
-
-
-@faulty("signal-vanishing", "gradient-vanishing", net="vgg", where=CONVS, least=0.7)
-def initialized_as_a_gan(sick: bool, seed: int) -> Pieces:
-    """DCGAN's N(0, 0.02) in a net without batch norm."""
-    model = Vgg8(3, 5)
-    if sick:
-        for layer in model.layers:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.02)
-    return assemble(model, textures(seed).normalized(), sgd(model, 0.01), steps=250)
 
 
 @faulty("signal-exploding", "gradient-exploding", net="norm-free", least=0.7)
@@ -139,26 +126,6 @@ def logistic_vgg(sick: bool, seed: int) -> Pieces:
     """DeepCrime's change of activation in eight convolutions: sigmoid."""
     model = Vgg8(3, 4, act=nn.Sigmoid if sick else nn.LeakyReLU)
     return assemble(model, disks(seed).normalized(), adam(model, 2e-3), steps=200)
-
-
-class Roots(LeNet):
-    """Roots of rectified features; the derivative at zero is infinite on the branch not taken."""
-
-    sick = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(self.a1(self.c1(x)))
-        h = self.a2(self.c2(x))
-        h = torch.where(h > 0, h.sqrt(), 0.0) if self.sick else (h + 1e-2).sqrt()
-        return self.f3(self.a4(self.f2(self.a3(self.f1(self.pool(h).flatten(1))))))
-
-
-@faulty("gradient-nonfinite", net="plain cnn", where={"c1", "c2"}, least=0.75)
-def where_does_not_guard_the_gradient(sick: bool, seed: int) -> Pieces:
-    """torch.where(h > 0, h.sqrt(), 0): the forward pass is fine, the backward pass is NaN."""
-    model = Roots(1, 10, 8)
-    model.sick = sick
-    return assemble(model, digits(seed).normalized(), adam(model), steps=200)
 
 
 class ThroughNumpy(VggBn):

@@ -24,7 +24,6 @@ from benchmarks.check.fresh.nets import (
     SmallViT,
     TableNet,
     TableResNet,
-    Vgg8,
     VggBn,
 )
 from benchmarks.check.program import Pieces, faulty
@@ -164,14 +163,6 @@ def pretrained_is_false(sick: bool, seed: int) -> Pieces:
     for part in (model.entry, model.entry_norm, model.pairs):
         part.requires_grad_(not sick)
     return assemble(model, textures(seed).normalized(), adam(model, 4e-3), steps=100)
-
-
-@faulty("lr-too-high", net="vgg", least=0.7)
-def rate_scaled_with_the_batch(sick: bool, seed: int) -> Pieces:
-    """0.03 times the batch size of 64."""
-    model = Vgg8(3, 5)
-    optimizer = sgd(model, 0.03 * 64 if sick else 0.03)
-    return assemble(model, textures(seed).normalized(), optimizer, steps=200)
 
 
 @faulty("lr-too-high", net="plain cnn", least=0.7)
