@@ -16,31 +16,26 @@ Only behind `selu`, with init `lecun` and without batch norm.
 Source: Klambauer et al. 2017, arXiv:1706.02515. Lecture: Activation Functions, SELU.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from goodfit.layers._attach import drop_after_hidden, drop_before_head
-from goodfit.layers._base import Changed, Insertion, StochasticLayer, checked_prob, kept
+from goodfit.layers._dropping import Dropping, DroppingInsertion
 
 FLOOR = -1.0507009873554805 * 1.6732632423543772  # SELU at minus infinity
 
 
-class AlphaDropout(StochasticLayer):
+class AlphaDropout(Dropping):
     """Dropout to the floor of SELU, with the moments restored."""
 
     def __init__(self, prob: float = 0.1) -> None:
-        super().__init__()
-        self.prob = checked_prob("alpha-dropout", prob)
+        super().__init__(prob)
         keep = 1 - self.prob
         self.factor = (keep + FLOOR**2 * keep * self.prob) ** -0.5
         self.shift = -self.factor * self.prob * FLOOR
-
-    def draw(self, x: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
-        return kept(x, self.prob)
 
     def given(self, x: Float[Tensor, "..."], z: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
         return torch.where(z, x, FLOOR).mul_(self.factor).add_(self.shift)
@@ -48,14 +43,8 @@ class AlphaDropout(StochasticLayer):
     def expect(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x
 
-    def extra_repr(self) -> str:
-        return f"prob={self.prob:g}"
 
-
-class AlphaDropoutInsertion(Insertion):
+class AlphaDropoutInsertion(DroppingInsertion):
+    layer: ClassVar[type[Dropping]] = AlphaDropout
     prob: Annotated[float, Field(ge=0, lt=1)] = 0.1
     place: Literal["head", "hidden"] = "hidden"
-
-    def __call__(self, model: nn.Module) -> Changed:
-        insert = drop_before_head if self.place == "head" else drop_after_hidden
-        return Changed(*insert(model, lambda: AlphaDropout(self.prob)))

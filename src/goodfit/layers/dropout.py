@@ -13,25 +13,16 @@ Source: Srivastava et al. 2014, JMLR 15; Hinton et al. 2012, arXiv:1207.0580.
 Lecture: Regularization, Dropout.
 """
 
-from typing import Annotated, Literal
+from typing import ClassVar
 
 from jaxtyping import Bool, Float
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from goodfit.layers._attach import drop_after_hidden, drop_before_head
-from goodfit.layers._base import Changed, Insertion, StochasticLayer, checked_prob, kept
+from goodfit.layers._dropping import Dropping, DroppingInsertion
 
 
-class Dropout(StochasticLayer):
+class Dropout(Dropping):
     """Inverted dropout with an explicit mask."""
-
-    def __init__(self, prob: float = 0.5) -> None:
-        super().__init__()
-        self.prob = checked_prob("dropout", prob)
-
-    def draw(self, x: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
-        return kept(x, self.prob)
 
     def given(self, x: Float[Tensor, "..."], z: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
         return (x * z).mul_(1 / (1 - self.prob))
@@ -39,14 +30,6 @@ class Dropout(StochasticLayer):
     def expect(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x
 
-    def extra_repr(self) -> str:
-        return f"prob={self.prob:g}"
 
-
-class DropoutInsertion(Insertion):
-    prob: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    place: Literal["head", "hidden"] = "head"
-
-    def __call__(self, model: nn.Module) -> Changed:
-        insert = drop_before_head if self.place == "head" else drop_after_hidden
-        return Changed(*insert(model, lambda: Dropout(self.prob)))
+class DropoutInsertion(DroppingInsertion):
+    layer: ClassVar[type[Dropping]] = Dropout

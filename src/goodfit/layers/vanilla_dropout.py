@@ -12,25 +12,16 @@ Use `dropout`, which computes the same net with the factor moved into training.
 Source: Hinton et al. 2012, arXiv:1207.0580. Lecture: Regularization, Dropout, first version.
 """
 
-from typing import Annotated, Literal
+from typing import ClassVar
 
 from jaxtyping import Bool, Float
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from goodfit.layers._attach import drop_after_hidden, drop_before_head
-from goodfit.layers._base import Changed, Insertion, StochasticLayer, checked_prob, kept
+from goodfit.layers._dropping import Dropping, DroppingInsertion
 
 
-class VanillaDropout(StochasticLayer):
+class VanillaDropout(Dropping):
     """Dropout that scales at test time."""
-
-    def __init__(self, prob: float = 0.5) -> None:
-        super().__init__()
-        self.prob = checked_prob("vanilla-dropout", prob)
-
-    def draw(self, x: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
-        return kept(x, self.prob)
 
     def given(self, x: Float[Tensor, "..."], z: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x * z
@@ -38,14 +29,6 @@ class VanillaDropout(StochasticLayer):
     def expect(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x * (1 - self.prob)
 
-    def extra_repr(self) -> str:
-        return f"prob={self.prob:g}"
 
-
-class VanillaDropoutInsertion(Insertion):
-    prob: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    place: Literal["head", "hidden"] = "head"
-
-    def __call__(self, model: nn.Module) -> Changed:
-        insert = drop_before_head if self.place == "head" else drop_after_hidden
-        return Changed(*insert(model, lambda: VanillaDropout(self.prob)))
+class VanillaDropoutInsertion(DroppingInsertion):
+    layer: ClassVar[type[Dropping]] = VanillaDropout
