@@ -114,7 +114,7 @@ def test_trials_run_on_a_local_ray_cluster(quick, tmp_path, monkeypatch):
     )
     assert [t.state for t in report.trials] == ["finished"] * 2
     journal = (tmp_path / "s" / "study.journal").read_text()
-    pids = set(re.findall(r'"worker": \["[^"]*", (\d+)\]', journal))
+    pids = set(re.findall(r'"worker": ?\["[^"]*", ?(\d+)\]', journal))
     assert pids
     assert str(os.getpid()) not in pids
 

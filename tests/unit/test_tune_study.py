@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,15 @@ def test_two_processes_that_find_one_crash_count_it_once(stage, monkeypatch):
 
     monkeypatch.setattr(study, "tell", late)
     assert recovered(study, stage) == 0
+
+
+def test_the_trial_of_a_helper_that_died_is_queued_again(stage):
+    helper = get_context("spawn").Process(target=int)
+    helper.start()
+    wait([helper.sentinel])  # it has ended, and nobody has asked for its exit code
+    study = opened(stage)
+    study.ask().set_user_attr("worker", [socket.gethostname(), helper.pid])
+    assert recovered(study, stage) == 1
 
 
 def test_two_processes_share_a_study_and_run_no_trial_too_many(stage, splits):
