@@ -114,9 +114,7 @@ def _tiles(run: RunReport) -> list[tuple[str, str, str]]:
                 f"{percent(m.top5.low)} to {percent(m.top5.high)}",
             )
         )
-    tiles.append(
-        ("mean recall of classes", percent(m.balanced_accuracy), f"macro F1 {m.macro_f1:.3f}")
-    )
+    tiles.append(("mean recall", percent(m.balanced_accuracy), f"macro F1 {m.macro_f1:.3f}"))
     best = m.scaled or m.calibration
     name = "ECE after scaling" if m.scaled else "ECE"
     tiles.append((name, f"{best.ece.value:.1%}", f"{best.ece.low:.1%} to {best.ece.high:.1%}"))

@@ -1,6 +1,5 @@
 """The report of a finished run: its files and a few pictures become one page."""
 
-import json
 import time
 from typing import Any
 
@@ -118,6 +117,12 @@ def _averaged(job: Job) -> list[Averaged]:
     return rows
 
 
+def _listed(skipped: list[dict[str, str]], most: int = 20) -> str:
+    """Files that were left out, each with its reason."""
+    said = "; ".join(f"{item['name']} ({item['reason']})" for item in skipped[:most])
+    return said + (f"; and {len(skipped) - most:,} more" if len(skipped) > most else "")
+
+
 def _data(data: dict[str, Any]) -> dict[str, str]:
     rows = {
         "origin": str(data["origin"]),
@@ -128,5 +133,5 @@ def _data(data: dict[str, Any]) -> dict[str, str]:
         "fingerprint": str(data["fingerprint"]),
     }
     if data["skipped"]:
-        rows["unreadable"] = json.dumps(data["skipped"], ensure_ascii=False)
+        rows["unreadable"] = _listed(data["skipped"])
     return rows | {f"note {i}": note for i, note in enumerate(data["notes"], 1)}
