@@ -15,6 +15,7 @@ from typing import Any
 
 from goodfit.data import Splits
 from goodfit.errors import GoodfitError, MissingExtraError
+from goodfit.run.directory import writing
 from goodfit.run.start import open_data
 from goodfit.tune.held import held
 from goodfit.tune.stage import Stage
@@ -22,13 +23,16 @@ from goodfit.tune.study import work
 from goodfit.tune.trial import hidden
 
 _WAIT = 0.3  # seconds between looks at the folder
+_ENDED = "ended"  # a file that sends the helpers home: one that is killed may hold a lock
+_PATIENCE = 15.0  # seconds that they have for it
 _AGAIN = 5.0  # seconds between looks at a stage that had nothing to do: a crash gives it some
 
 
 @contextmanager
 def leading(folder: Path) -> Iterator[bool]:
     """Whether this process leads the study, for the time of a `with`; freed when it dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         yield _locked(file)
 
@@ -55,11 +59,16 @@ def led(folder: Path) -> bool:
 
 
 def help_out(
-    folder: Path, splits: Splits, *, salt: int = 0, say: Callable[[str], None] = lambda line: None
+    folder: Path,
+    splits: Splits,
+    *,
+    salt: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+    ended: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Work on whatever stage is on, until nobody leads the study any more."""
+    """Work on whatever stage is on, until it has `ended` or nobody leads the study any more."""
     last, since = None, 0.0
-    while led(folder):
+    while led(folder) and not ended():
         stage = None
         with suppress(FileNotFoundError, ValueError):
             stage = Stage.read(folder / "stage.json")
@@ -72,7 +81,7 @@ def help_out(
 def helper(folder: str, data: str, salt: int) -> None:
     """A helper's whole life, in a process of its own."""
     splits, _ = open_data(data)
-    help_out(Path(folder), held(hidden(splits)), salt=salt)
+    help_out(Path(folder), held(hidden(splits)), salt=salt, ended=(Path(folder) / _ENDED).exists)
 
 
 @contextmanager
@@ -81,6 +90,7 @@ def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[Callable[[
 
     Yields None, or on Ray a function that raises GoodfitError when a helper has failed.
     """
+    (folder / _ENDED).unlink(missing_ok=True)
     if on == "ray":
         with _on_ray(folder, data, count + 1) as check:
             yield check
@@ -99,7 +109,10 @@ def helpers(folder: Path, data: Any, count: int, on: str) -> Iterator[Callable[[
     try:
         yield None
     finally:
+        (folder / _ENDED).touch()
+        until = time.monotonic() + _PATIENCE
         for process in started:
+            process.join(max(0.0, until - time.monotonic()))
             process.terminate()
             process.join()
 
@@ -141,7 +154,9 @@ def _on_ray(folder: Path, data: Any, count: int) -> Iterator[Callable[[], None]]
     try:
         yield check
     finally:
-        for one in running:
+        (folder / _ENDED).touch()
+        _, late = ray.wait(running, num_returns=len(running), timeout=_PATIENCE)
+        for one in late:
             ray.cancel(one, force=True)
         ray.shutdown()
 
