@@ -28,25 +28,63 @@ channels_last = false
 """
 
 
-@pytest.mark.slow
-def test_two_processes_equal_one(goodfit, environment, tmp_path: Path):
-    (tmp_path / "r.toml").write_text(RECIPE)
-    one = goodfit("train", "digits", "--recipe", "r.toml", "--name", "one")
-    assert one.returncode == 0, one.stderr
+NET = """
+import os
+from collections import OrderedDict
+
+from torch import nn
+
+
+class Bad(nn.Module):
+    def forward(self, x):
+        return x * float("nan") if self.training and os.environ.get("RANK") == "1" else x
+
+
+def net(classes, channels):
+    parts = {"flat": nn.Flatten(), "bad": Bad(), "out": nn.Linear(64 * channels, classes)}
+    return nn.Sequential(OrderedDict(parts))
+"""
+
+
+def in_two(folder: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess:
+    """`goodfit train digits ...` in two processes on the CPU."""
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-        *("--master-port", "29765", "-m", "goodfit"),
-        *("train", "digits", "--recipe", "r.toml", "--name", "two", "--device", "cpu"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "goodfit"),
+        *("train", "digits", "--recipe", "r.toml", "--device", "cpu", *words),
     ]
-    two = subprocess.run(
+    return subprocess.run(
         command,
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
+
+
+@pytest.mark.slow
+def test_a_layer_that_is_not_finite_in_one_process_stops_both_and_is_named(
+    environment, tmp_path: Path
+):
+    (tmp_path / "net.py").write_text(NET)
+    own = RECIPE.replace('kind = "mlp"', 'kind = "net.py:net"') + "compile = false\ncheck = false\n"
+    (tmp_path / "r.toml").write_text(own)
+    run = in_two(tmp_path, environment, "--name", "bad")
+    assert run.returncode != 0
+    assert "no longer finite at step 1" in run.stderr
+    assert "net.bad" in run.stderr
+    assert "DistributedDataParallel" not in run.stderr
+    assert not (tmp_path / "runs/bad/result.json").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(goodfit, environment, tmp_path: Path):
+    (tmp_path / "r.toml").write_text(RECIPE)
+    one = goodfit("train", "digits", "--recipe", "r.toml", "--name", "one")
+    assert one.returncode == 0, one.stderr
+    two = in_two(tmp_path, environment, "--name", "two")
     assert two.returncode == 0, two.stderr
     a, b = (
         load_file(tmp_path / "runs" / n / "checkpoints/last.safetensors") for n in ("one", "two")
