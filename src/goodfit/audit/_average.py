@@ -88,18 +88,22 @@ class _Inside:
         self.replaced: dict[str, Inputs] = {}
         evaluated = self._run()
         self.zero = self._response_to_zero()
-        seeded(seed)
-        looks = [self._run(training=True) for _ in range(_LOOKS)]
-        places = [
-            p
-            for p, read in evaluated.items()
-            if p == OUTPUT or all(_fits(look.get(p), read) for look in looks)
-            if p == OUTPUT or any(not _alike(flat(look[p]), flat(read)) for look in looks)
-        ]
-        if not all(_fits(look[OUTPUT], evaluated[OUTPUT]) for look in looks):
-            places.remove(OUTPUT)
+        places = self._random_places(evaluated)
         self.replaced = {p: evaluated[p] for p in places if p != OUTPUT}
         self.expected = {p: self._value(p, evaluated[p]) for p in places}
+
+    def _random_places(self, evaluated: dict[str, Any]) -> list[str]:
+        """The output and where else training differs from evaluation; not if shapes do."""
+        fitting, random = set(evaluated), {OUTPUT}
+        seeded(self.seed)
+        for _ in range(_LOOKS):
+            look = self._run(training=True)
+            for place in tuple(fitting):
+                if not _fits(look.get(place), evaluated[place]):
+                    fitting.remove(place)
+                elif not _alike(flat(look[place]), flat(evaluated[place])):
+                    random.add(place)
+        return [place for place in evaluated if place in fitting & random]
 
     def drawn(self) -> Values:
         """One draw of training, at all places."""
@@ -113,12 +117,16 @@ class _Inside:
         """The output without input, where it is not random: a bias, which no factor scales."""
         nothing = Inputs(*(_zeroed(part) for part in self.inputs))
         seeded(self.seed)
-        tested = flat(run(self.module, nothing))
-        self.module.training = True
-        trained = [flat(run(self.module, nothing)) for _ in range(2)]
-        self.module.training = False
+        try:
+            tested = flat(run(self.module, nothing))
+            self.module.training = True
+            trained = [flat(run(self.module, nothing)) for _ in range(2)]
+        except Exception:  # a module may refuse zeros
+            return torch.zeros(())
+        finally:
+            self.module.training = False
         constant = all(_alike(y, tested) for y in trained) and bool(tested.isfinite().all())
-        return tested if constant else torch.zeros((), device=tested.device)
+        return tested if constant else torch.zeros(())
 
     def _run(self, training: bool = False) -> dict[str, Any]:
         """What every module reads that the module's own code calls, and the output."""
