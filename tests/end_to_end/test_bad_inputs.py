@@ -274,6 +274,33 @@ def test_a_csv_of_files_that_are_not_there(called, tmp_path):
     refused(called, tmp_path, "train", "t.csv")
 
 
+OWN = {
+    "raises": ("def make():\n    raise ValueError('no luck')\n", "ValueError: no luck"),
+    "is no Python": ("def make(:\n", "SyntaxError"),
+    "imports nothing": ("import no_such_module_zzz\n", "no_such_module_zzz"),
+    "returns a number": ("def make():\n    return 3\n", "int"),
+    "has another name": ("def build():\n    return 3\n", "build"),
+}
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+@pytest.mark.parametrize("case", OWN)
+def test_own_code_that_fails(case, command, called, tmp_path):
+    code, says = OWN[case]
+    (tmp_path / "mine.py").write_text(code)
+    refused(called, tmp_path, command, "mine.py:make", says=says)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".."])
+def test_a_name_that_is_no_folder(name, called, tmp_path):
+    refused(called, tmp_path, "train", "digits", "--name", name, says="name of a run")
+
+
+def test_a_picture_where_a_folder_is(called, tmp_path):
+    (tmp_path / "here").mkdir()
+    refused(called, tmp_path, "show", "schedule", "--out", "here", says="cannot write")
+
+
 def test_an_empty_csv(called, tmp_path):
     (tmp_path / "t.csv").write_text("")
     refused(called, tmp_path, "train", "t.csv")
