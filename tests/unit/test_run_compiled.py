@@ -1,15 +1,20 @@
 """Whether training steps are compiled is tried out, never assumed; the compiler is made up here."""
 
 import time
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
+from goodfit.check.watch import Watcher
 from goodfit.errors import TrainingError
 from goodfit.recipe.recipe import Train
 from goodfit.run.compiled import compiling, stepping, tried
+from goodfit.run.start import train
 
 
 class Slow(nn.Module):
@@ -90,3 +95,28 @@ def test_a_compiler_that_fails_where_the_recipe_insists_is_one_clear_error():
     Failed.__module__ = "torch._dynamo.exc"
     with pytest.raises(TrainingError, match=r"train.compile = false"), compiling(Train()):
         raise Failed("no compiler")
+
+
+def test_a_compiled_run_is_watched_like_one_that_is_not_and_ends_with_the_same_bits(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    compiler, measure, heard = torch.compile, Watcher._measure, []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: compiler(model, backend="eager"))
+    monkeypatch.setattr(import_module("goodfit.run.start"), "_preflight", lambda *_: None)
+
+    def listening(watcher, number):
+        heard.append(sorted(watcher._dead))
+        return measure(watcher, number)
+
+    monkeypatch.setattr(Watcher, "_measure", listening)
+    recipe = "[model]\nkind = 'mlp'\nhidden = [16]\n[train]\nepochs = 2.7\nbatch_size = 64\n"
+    recipe += "precision = 'float32'\nchannels_last = false\ncompile = "
+    weights = []
+    for said in ("false", "true"):
+        Path("r.toml").write_text(recipe + said)
+        run = train("r.toml", "digits", name=said).path
+        weights.append(load_file(run / "checkpoints/last.safetensors"))
+    one, other = weights
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert heard[0] == heard[1] != []
