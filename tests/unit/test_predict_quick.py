@@ -1,11 +1,14 @@
 """The quick model is the same model."""
 
+from importlib import import_module
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from goodfit.predict import Classifier, predict
 from goodfit.predict.quick import InParts, folded, quick_for, quickened
+from goodfit.run.start import train
 
 
 @pytest.fixture
@@ -102,3 +105,21 @@ def test_many_images_take_the_same_model_every_time(model):
     one, other = (quick_for(model, images, 1000) for _ in range(2))
     assert one.how == other.how == "batch norms folded"
     assert torch.equal(predict(one.model, images), predict(other.model, images))
+
+
+def test_a_run_that_is_tested_the_quick_way_gives_the_numbers_of_its_training(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    module = import_module("goodfit.predict.quick")
+    monkeypatch.setattr(module, "_FEW", 10)
+    used, original = [], module.folded
+    monkeypatch.setattr(module, "folded", lambda *given: used.append(1) or original(*given))
+    plain = ("precision='float32'", "channels_last=false", "compile=false", "check=false")
+    changes = ("train.epochs=0.3", "evaluate.every=1", *(f"train.{change}" for change in plain))
+    run = train("digits", "digits", changes=changes, name="a")
+    again = run.evaluate()
+    assert used
+    assert again.accuracy.value == run.accuracy
+    before = run.result["metrics"]["calibration"]["nll"]["value"]
+    assert again.calibration.nll.value == pytest.approx(before, abs=1e-5)
