@@ -173,3 +173,33 @@ def test_every_rule_says_what_its_evidence_is():
 
     for name in rule_names():
         assert "Evidence: " in explain(name), name
+
+
+def turned(x: Tensor) -> Tensor:
+    """The same points in other axes: moments of whole samples stay, what features mean does not."""
+    axes, _ = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(3)))
+    return x @ axes
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_either_side_can_be_learned_but_what_is_learned_does_not_carry_over(sick):
+    (x, y), (vx, vy) = vectors(600), vectors(300, seed=1)
+    batches = cut(x, y), cut(turned(vx) if sick else vx, vy)
+    assert bool(rules(net(), *batches, select="train-val-shift")) == sick
+
+
+def test_renumbered_classes_are_no_shift_of_the_inputs():
+    (x, y), (vx, vy) = vectors(600), vectors(300, seed=1)
+    batches = cut(x, y), cut(vx, (vy + 1) % 4)
+    assert not rules(net(), *batches, select="train-val-shift")
+    assert rules(net(), *batches, select="label-mapping-mismatch")
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_a_stamp_leaks_the_label_and_changed_inputs_do_not(sick):
+    (x, y), (vx, vy) = vectors(600, spread=2.0), vectors(300, seed=1, spread=2.0)
+    if sick:
+        x[:, 5] = y.float()
+    else:  # one telling feature on either side, another one each
+        x[:, 5], vx[:, 6] = y.float(), vy.float()
+    assert bool(rules(net(), cut(x, y), cut(vx, vy), select="label-leak")) == sick

@@ -31,6 +31,7 @@ class Learnable:
     stump: float = math.nan  # best single feature's held-out accuracy in train
     stump_val: float = math.nan
     stump_at: int = -1
+    stump_within: float = math.nan  # best single feature's held-out accuracy within val
     features: int = 1  # among which it was chosen
     wrong: float = math.nan  # labels that the better classifier contradicts on held-out samples
     sure_wrong: float = math.nan  # the same among the quarter that it is surest about
@@ -68,7 +69,7 @@ def learnable(samples: Samples) -> Learnable | None:
     classifier = neighbours if name == "near" else ridge
     shares = torch.bincount(y, minlength=k).float() / len(y)
     val_right, confusion, tested_val, within = math.nan, None, 0, math.nan
-    stump, stump_val, at = math.nan, math.nan, -1
+    stump, stump_val, at, stump_within = math.nan, math.nan, -1, math.nan
     if val is not None and val.y is not None and len(val) >= 30:
         pick = spread(len(val), MOST)
         vf, vy = plain(val.x[pick]), val.y[pick]
@@ -84,9 +85,12 @@ def learnable(samples: Samples) -> Learnable | None:
             if half >= 30 and len(vy[:half].unique()) > 1:  # type: ignore[no-untyped-call]
                 inside = classifier(vf[:half], vy[:half], vf[half:], size).argmax(1)
                 within = float((inside == vy[half:]).float().mean())
-            stump, stump_val, at = stumps(
-                scaled[first], y[first], scaled[second], y[second], vf, vy, k
-            )
+                rights_within, _ = stumps(vf[:half], vy[:half], vf[half:], vy[half:], size)
+                stump_within = float(rights_within.max())
+            alone, means = stumps(scaled[first], y[first], scaled[second], y[second], k)
+            at = int(alone.argmax())
+            guessed = (vf[:, None, at] - means[None, :, at]).abs().argmin(1)
+            stump, stump_val = float(alone[at]), float((guessed == vy).float().mean())
     return Learnable(
         rights[name] / len(y),
         val_right,
@@ -99,6 +103,7 @@ def learnable(samples: Samples) -> Learnable | None:
         stump,
         stump_val,
         at,
+        stump_within,
         features.shape[1],
         *doubts[name],
         {n: r / len(y) for n, r in rights.items()},
@@ -154,21 +159,17 @@ def ridge(fit: Tensor, y: Tensor, test: Tensor, k: int) -> Tensor:
     return scores
 
 
-def stumps(
-    fit: Tensor, y: Tensor, test: Tensor, ty: Tensor, val: Tensor, vy: Tensor, k: int
-) -> tuple[float, float, int]:
-    """The single feature that predicts best by nearest class mean: accuracy in train and in val."""
+def stumps(fit: Tensor, y: Tensor, test: Tensor, ty: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Accuracy (d,) of every single feature by the nearest class mean, and the means (k, d)."""
     counts = torch.bincount(y, minlength=k).clamp_min(1).float()
-    means = torch.zeros(k, fit.shape[1]).index_add_(0, y, fit) / counts[:, None]  # (k, d)
+    means = torch.zeros(k, fit.shape[1]).index_add_(0, y, fit) / counts[:, None]
     present = torch.bincount(y, minlength=k) > 0
     means[~present] = 1e9
     rights = torch.zeros(fit.shape[1])
     for j in range(0, fit.shape[1], 256):
         nearest = (test[:, None, j : j + 256] - means[None, :, j : j + 256]).abs().argmin(1)
         rights[j : j + 256] = (nearest == ty[:, None]).float().mean(0)
-    at = int(rights.argmax())
-    guessed = (val[:, None, at] - means[None, :, at]).abs().argmin(1)
-    return float(rights[at]), float((guessed == vy).float().mean()), at
+    return rights, means
 
 
 def contradictions(votes: Tensor, right: Tensor) -> tuple[float, float, float, int]:

@@ -10,7 +10,8 @@ then use label smoothing and stop early.
 ## When it is wrong
 Hard classes overlap by nature. Then sure predictions are right and the unsure ones are not; where
 labels are wrong at random, the surest predictions are contradicted as often as others. The rule
-asks for that flat curve, or for val labels that the same classifier predicts far better.
+asks for that flat curve, or for val labels that the same classifier predicts far better. Augmented
+inputs are not judged: strong augmentation bends the curve in the same way.
 
 Evidence: statistical: binomial for contradicted sure predictions, normal for the gap between train
 and val; Holm over the report.
@@ -41,6 +42,8 @@ class LabelNoise(Rule):
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         found = seen[Learnable]
+        if seen[Samples].augmented:
+            return
         fix = (
             "correct the labels that a cross-validated model confidently contradicts; until "
             "then use label smoothing 0.1"
@@ -60,7 +63,7 @@ class LabelNoise(Rule):
                 patch={"loss.smoothing": 0.1},
             )
             return
-        if found.tested_val >= 200 and found.tested >= 200 and not seen[Samples].augmented:
+        if found.tested_val >= 200 and found.tested >= 200:
             gap = found.val - found.train
             error = (0.5 / found.tested_val + 0.5 / found.tested) ** 0.5
             if gap > max(self.gap, 5 * error) and found.val_within > found.train + self.gap:

@@ -15,7 +15,8 @@ the rule ignores what that explains (a moderate change of brightness, contrast, 
 or noise) and looks for large offsets and scales and for reversed signs.
 
 Evidence: statistical: moments of single images in standard errors, half of val beyond train's 1%
-and 99% quantiles; Holm over the report. Different shapes are exact.
+and 99% quantiles, a plain classifier that learns either side but does not carry over, however the
+classes are renumbered; Holm over the report. Different shapes are exact.
 
 Source: two-sample tests against the spread of single images: half of val beyond train's 1% and 99%
 quantiles has a chance below 1e-60 from 100 images of one distribution.
@@ -25,10 +26,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom, norm
 from torch import Tensor
 
 from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.learnable import Learnable
 from goodfit.check.probes.samples import Samples
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
@@ -58,12 +61,16 @@ class TrainValShift(Rule):
     severity: ClassVar[Severity] = "error"
     statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples,)
+    also: ClassVar[tuple[type, ...]] = (Learnable,)
     offset: Positive = 1.0  # shift of the mean, in standard deviations of the values
     scale: Positive = 2.2  # ratio of contrasts
     plain_offset: Positive = 0.5  # the same two where train is known not to be augmented
     plain_scale: Positive = 1.5
     outside: Fraction = 0.5  # of val images beyond all but one in a hundred of train's
     sure: Positive = 6.0  # standard errors
+    lost: Fraction = (
+        0.5  # of what a classifier knows on either side, when carried from train to val
+    )
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         data = seen[Samples]
@@ -83,7 +90,29 @@ class TrainValShift(Rule):
                     fix=FIX,
                 )
                 return
-        yield from self.moments(a, b, data.steady)
+        found = list(self.moments(a, b, data.steady))
+        learnable = seen.get(Learnable)
+        if not found and learnable is not None and not data.augmented:
+            found = list(self.carried(learnable))
+        yield from found
+
+    def carried(self, found: Learnable) -> Iterator[Finding]:
+        """Either side can be learned, and what is learned on train says little on val."""
+        if found.confusion is None or min(found.tested, found.tested_val) < 100:
+            return
+        rows, columns = linear_sum_assignment(-found.confusion.numpy())
+        across = float(found.confusion[rows, columns].sum()) / found.tested_val
+        within = min(found.train, found.val_within)
+        error = (0.25 / found.tested + 0.5 / found.tested_val) ** 0.5
+        if across < found.chance + (1 - self.lost) * (within - found.chance) and within > across:
+            yield self.finding(
+                "val inputs",
+                chance=float(norm.sf((within - across) / error)),
+                within=f"{found.train:.0%} accuracy of a plain classifier on held-out train, "
+                f"{found.val_within:.0%} on held-out val",
+                across=f"{across:.0%} from train to val, whatever the classes are called",
+                fix=FIX,
+            )
 
     def moments(self, a: Tensor, b: Tensor, steady: bool) -> Iterator[Finding]:
         fa, fb = a.flatten(1), b.flatten(1)
