@@ -1,25 +1,28 @@
 """A run killed at any step, by kill -9 in a process of its own, goes on to the same bits.
 
-The processes are forked, so that nothing is imported again; the command line's own way is tried
-in the end-to-end tests.
+The processes come from a server that has imported everything and runs no thread; the command
+line's own way is tried in the end-to-end tests.
 """
 
-import os
 import signal
 import sys
 import time
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from goodfit.data import guess
 from goodfit.errors import RunError
 from goodfit.run.checkpoint import load_state
 from goodfit.run.start import resume, train
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+pytestmark = pytest.mark.skipif(
+    "forkserver" not in get_all_start_methods(), reason="no fork on this system"
+)
 
 RECIPE = """
 [model]
@@ -48,6 +51,7 @@ checkpoint_seconds = 0.001
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """Trains a recipe on digits under a name; returns the run directory."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # other processes import this file
     monkeypatch.chdir(tmp_path)
     Path("r.toml").write_text(RECIPE)
 
@@ -57,30 +61,36 @@ def trained(tmp_path, monkeypatch):
     return run
 
 
-def forked(work) -> int:
+def begun(work: Any, *args: Any) -> BaseProcess:
     """A process of its own that does `work`, with one thread."""
-    guess("digits")()  # what the child needs is imported before
-    if pid := os.fork():
-        return pid
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["goodfit.run.start", "sklearn.datasets"])
+    process = context.Process(target=alone, args=(work, *args))
+    process.start()
+    return process
+
+
+def alone(work: Any, *args: Any) -> None:
     torch.set_num_threads(1)
-    try:
-        work()
-    finally:
-        os._exit(0)
+    work(*args)
 
 
-def killed(run: Path, step: int, work) -> None:
+def start(*changes: str) -> None:
+    train("r.toml", "digits", changes=changes, name="killed")
+
+
+def killed(run: Path, step: int, work: Any, *args: Any) -> None:
     """Do `work` in a process that is killed once the run's checkpoint has reached a step."""
-    pid = forked(work)
-    for _ in range(6000):
+    process = begun(work, *args)
+    while process.is_alive():
         try:
             if load_state(run / "checkpoints" / "last.pt")["step"] >= step:
                 break
         except RunError:
             pass
         time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    process.kill()
+    process.join()
 
 
 def bits(run: Path) -> dict[str, torch.Tensor]:
@@ -91,12 +101,12 @@ def bits(run: Path) -> dict[str, torch.Tensor]:
 def test_killed_twice_and_resumed_with_other_workers_it_ends_with_the_same_bits(trained, average):
     whole = trained("whole", average)
     run = Path("runs/killed")
-    killed(run, 4, lambda: trained("killed", average))
+    killed(run, 4, start, average)
     (run / "checkpoints" / ".last.pt.123456").write_bytes(b"half")
     text = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(text.replace("workers = 1", "workers = 2"))
     if not (run / "result.json").exists():
-        killed(run, 9, lambda: resume(run))
+        killed(run, 9, resume, run)
     resume(run)
     one, other = bits(whole), bits(run)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -121,31 +131,32 @@ def test_killed_before_its_first_checkpoint_it_logs_nothing_twice(trained):
     assert len((run / "steps.jsonl").read_text().splitlines()) == 19
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
-def test_a_full_disk_keeps_the_last_good_checkpoint_and_resume_goes_on(trained):
+def on_a_small_disk(size: int) -> None:
+    """Train; no file can grow beyond `size` bytes from the fifth step on."""
     import resource
 
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails, as on a full disk
+    limited = []
+
+    def show(progress: Any) -> None:
+        if progress.step >= 5 and not limited:
+            limited.append(1)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    try:
+        train("r.toml", "digits", name="full", show=show)
+    except RunError as error:
+        Path("said.txt").write_text(str(error))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_a_full_disk_keeps_the_last_good_checkpoint_and_resume_goes_on(trained):
     whole, run = trained("whole"), Path("runs/full")
     size = (whole / "checkpoints" / "last.pt").stat().st_size
-    said = Path("said.txt")
-
-    def work() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails, as on a full disk
-        limited = []
-
-        def show(progress) -> None:
-            if progress.step >= 5 and not limited:
-                limited.append(1)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
-
-        try:
-            train("r.toml", "digits", name="full", show=show)
-        except RunError as error:
-            said.write_text(str(error))
-
-    os.waitpid(forked(work), 0)
-    assert "cannot write here" in said.read_text()
-    assert "goodfit resume" in said.read_text()
+    begun(on_a_small_disk, size // 2).join()
+    said = Path("said.txt").read_text()
+    assert "cannot write here" in said
+    assert "goodfit resume" in said
     assert 1 <= load_state(run / "checkpoints" / "last.pt")["step"] < 19
     resume(run)
     assert all(torch.equal(bits(whole)[name], tensor) for name, tensor in bits(run).items())
