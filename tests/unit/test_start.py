@@ -1,4 +1,4 @@
-"""Which data a run opens: what the command line changes, what the recipe names, gray or color."""
+"""Which data a run opens, what of it may be changed, and what a refused run leaves."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from goodfit.data.arrays import Arrays
-from goodfit.errors import GoodfitError
+from goodfit.errors import GoodfitError, TrainingError
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.recipe.read import read, split_changes
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.fitting import colored, cost_share
 from goodfit.run.load import Run
-from goodfit.run.start import NOT_TIMED, prepare
+from goodfit.run.start import NOT_TIMED, prepare, train
 
 
 @pytest.fixture
@@ -81,3 +81,12 @@ def test_the_runs_own_data_keeps_its_test_split(gray, monkeypatch):
     monkeypatch.setattr(Run, "classes", ("ant", "bee"))
     monkeypatch.setattr(Run, "splits", lambda self: self.recipe.data())
     assert len(run._source(str(gray), None)) == 4
+
+
+def test_a_run_that_the_doctor_stops_before_it_starts_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("def loss(logits, targets):\n    raise ValueError('no targets')\n")
+    Path("r.toml").write_text('extends = "digits"\n[loss]\nkind = "own.py:loss"\n')
+    with pytest.raises(TrainingError, match="would not survive"):
+        train("r.toml", "digits", changes=("train.epochs=1",), name="a")
+    assert not Path("runs").exists()

@@ -6,6 +6,7 @@ findings.json  checkpoints/{last.pt, last.safetensors, best.safetensors}  result
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,12 @@ class RunDirectory:
                 fix="name a directory that `goodfit train` wrote; `goodfit runs` lists them",
             )
         return cls(path)
+
+    def discard(self) -> None:
+        """Remove the run, and the folder of runs if this was its only one."""
+        shutil.rmtree(self.path)
+        with suppress(OSError):  # other runs are in it
+            self.path.parent.rmdir()
 
     @property
     def checkpoints(self) -> Path:

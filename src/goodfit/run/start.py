@@ -1,6 +1,5 @@
 """Starting a run: open the data, choose and resolve the recipe, make the directory, go."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,15 +176,16 @@ def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = 
         say = _quiet
     try:
         pieces = build(job.recipe, job.loader, classes, channels, job.world)
-    except GoodfitError:
-        if not resuming and job.world.main:
-            shutil.rmtree(job.directory.path)  # nothing half-written stays
-        raise
-    for line in pieces.said:
-        say(line)
-    try:
+        for line in pieces.said:
+            say(line)
         if not resuming:
             _preflight(job, pieces, say)
+    except GoodfitError:
+        if not resuming and job.world.main:
+            job.directory.discard()  # nothing half-written stays
+        job.world.close()
+        raise
+    try:
         for step in progress(job, pieces, resume=resuming):
             if job.world.main:
                 show(step)
@@ -214,7 +214,6 @@ def _preflight(job: Job, pieces: Pieces, say: Say) -> None:
     if errors:
         raise TrainingError(
             "the doctor found a fault that training would not survive",
-            at=str(job.directory.path),
             found="; ".join(errors),
             fix="mend it, or train all the same with --set train.check=false",
         )

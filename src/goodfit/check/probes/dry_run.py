@@ -78,7 +78,7 @@ def dry_run(work: Work) -> DryRun:
 
 
 def _said(error: BaseException) -> str:
-    first = str(error).strip().splitlines()
+    first = getattr(error, "problem", str(error)).strip().splitlines()
     return f"{type(error).__name__}: {first[0] if first else ''}"[:240]
 
 
