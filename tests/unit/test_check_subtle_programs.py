@@ -203,3 +203,79 @@ def test_a_stamp_leaks_the_label_and_changed_inputs_do_not(sick):
     else:  # one telling feature on either side, another one each
         x[:, 5], vx[:, 6] = y.float(), vy.float()
     assert bool(rules(net(), cut(x, y), cut(vx, vy), select="label-leak")) == sick
+
+
+class Doubled(nn.Module):
+    """A net of one output; `pair` makes two scores of it that its loss never sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    @staticmethod
+    def pair(out: Tensor) -> Tensor:
+        return torch.cat([-out, out], 1)
+
+    @staticmethod
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(out[:, 0], y.float())
+
+
+def test_scores_that_are_made_anew_say_nothing_about_the_loss():
+    x, y = vectors(k=2)
+    args = Doubled(), cut(x, y)
+    assert not rules(*args, loss=Doubled.loss, logits=Doubled.pair, select="loss-sign")
+
+
+@pytest.mark.parametrize(
+    ("loss", "cause"),
+    [
+        (lambda z, y: F.cross_entropy(z, (y + 1) % 4), "loss-target-mismatch"),
+        (lambda z, y: -F.cross_entropy(z, y), "loss-sign"),
+        (F.cross_entropy, None),
+    ],
+)
+def test_the_next_class_rewarded_is_told_from_the_true_one_punished(loss, cause):
+    for rule in ("loss-target-mismatch", "loss-sign"):
+        assert bool(rules(net(), cut(*vectors()), loss=loss, select=rule)) == (rule == cause)
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_an_average_divided_by_the_batch_once_more(sick):
+    loss = (lambda z, y: F.cross_entropy(z, y) / len(y)) if sick else F.cross_entropy
+    assert bool(rules(net(), cut(*vectors()), loss=loss, select="loss-reduction")) == sick
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_one_output_under_a_loss_that_wants_one_for_each_class(sick):
+    found = rules(net(1 if sick else 2), cut(*vectors(k=2)), select="output-width")
+    assert bool(found) == sick
+
+
+class LeftOut(nn.Module):
+    """A residual branch that training leaves out, for all samples at once."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and torch.rand(()) < 0.9:
+            return x
+        return x + self.branch(x) * (10 if self.training else 1)
+
+
+def test_a_branch_that_was_left_out_is_no_missing_nonlinearity():
+    model = nn.Sequential(nn.Linear(12, 32), LeftOut(32), nn.Linear(32, 4))
+    assert not rules(model, cut(*vectors()), select="no-nonlinearity")
+    assert rules(nn.Sequential(model[0], model[2]), cut(*vectors()), select="no-nonlinearity")
+
+
+def test_columns_of_yes_and_no_agree_across_classes_by_nature():
+    x, y = vectors(spread=2.0)
+    table = (x[:, :5] > 0).float()
+    model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 4))
+    assert not rules(model, cut(table, y), select="input-degenerate")

@@ -44,6 +44,7 @@ class Flow:
     """The graph and the layers, before training and after some steps."""
 
     start: Trace
+    quiet: Trace  # the same batch in evaluation mode: a random path may leave layers out
     layers: tuple[Layer, ...]
     after: Trace | None = None
     layers_after: tuple[Layer, ...] = ()
@@ -58,6 +59,7 @@ def flow(work: Work) -> Flow:
     x, y = work.small(64)
     clone = work.program.clone()
     start, layers, scores = _traced(work, clone, x)
+    quiet = trace(clone.model.eval(), x, clone.pick)
     after: Trace | None = None
     layers_after: tuple[Layer, ...] = ()
     scores_after: Tensor | None = None
@@ -68,6 +70,7 @@ def flow(work: Work) -> Flow:
             after = None
     return Flow(
         start,
+        quiet,
         layers,
         after,
         layers_after,

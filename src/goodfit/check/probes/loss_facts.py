@@ -14,8 +14,12 @@ from goodfit.check.work import Work, joined, truth
 class LossFacts:
     """Measured on the user's targets; nan where it could not be measured.
 
+    Nothing but the start is known where the loss takes something else than the scores: a
+    `logits` that computes them anew, or a loss that draws.
+
     doubled: loss of a batch taken twice over that of the batch. constant: at zero scores.
     rewarded: share of samples whose true score the loss wants higher than the mean of the others.
+    elsewhere: share for which it wants one wrong score higher than all other scores together.
     shift: the loss does not change when all scores of a sample rise alike (softmax inside).
     linear: the loss is linear in the scores (it wants log-probabilities).
     best: the loss when the true class gets the highest score the model can give, others the lowest.
@@ -26,6 +30,7 @@ class LossFacts:
     doubled: float = math.nan
     rewarded: float = math.nan
     punished: float = math.nan
+    elsewhere: float = 0.0
     judged: int = 0
     shift: bool = False
     linear: bool = False
@@ -65,6 +70,9 @@ def loss_facts(work: Work) -> LossFacts:
     def loss(z: Tensor, t: object = y) -> Tensor:
         return clone.loss_of_scores(z, t, like=output if t is y else None)
 
+    again = _quiet(lambda: {"start": float(loss(scores))}).get("start", math.nan)
+    if not abs(float(again) - start) < 1e-3 * max(1.0, abs(start)):  # type: ignore[arg-type]
+        return LossFacts(**facts)  # type: ignore[arg-type]
     facts |= _quiet(lambda: {"constant": float(loss(torch.zeros_like(scores)).detach())})
     if isinstance(y, Tensor):
         facts |= _quiet(lambda: _doubled(loss, scores, y))
@@ -128,11 +136,14 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
     k = g.shape[1]
     if k == 1:
         wish = -g[:, 0] * (2 * classes.clamp(0, 1) - 1)
+        alone = torch.zeros_like(wish, dtype=torch.bool)
     else:
         inside = (classes >= 0) & (classes < k)
         true = g.gather(1, classes.clamp(0, k - 1)[:, None])[:, 0]
         wish = ((g.sum(1) - true) / (k - 1) - true)[inside]
         classes, g = classes[inside], g[inside]
+        up = (-g).clamp_min(0).scatter(1, classes[:, None], 0)
+        alone = up.amax(1) > up.sum(1) / 2 if k > 2 else torch.zeros_like(wish, dtype=torch.bool)
     scale = g.abs().max().clamp_min(1e-30)
     none = g.abs().amax(1) <= 1e-7 * scale
     counts = {int(c): int((classes == c).sum()) for c in classes.unique()}  # type: ignore[no-untyped-call]
@@ -142,6 +153,7 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
     return {
         "rewarded": float((clear > 0).float().mean()) if judged else math.nan,
         "punished": float((clear < 0).float().mean()) if judged else math.nan,
+        "elsewhere": float(alone[~none].float().mean()) if judged else 0.0,
         "judged": judged,
         "ignored": ignored,
     }

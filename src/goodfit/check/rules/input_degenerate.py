@@ -40,6 +40,13 @@ def contradicted(marks: Tensor, side: Side) -> float:
     return float((low != high)[group].float().mean())
 
 
+def yes_or_no(x: Tensor) -> bool:
+    """Whether most columns of a table have two values: samples of other classes agree by nature."""
+    if x.ndim != 2:
+        return False
+    return float(((x == x.amin(0)) | (x == x.amax(0))).all(0).float().mean()) > 0.5
+
+
 class InputDegenerate(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (Samples,)
@@ -80,7 +87,7 @@ class InputDegenerate(Rule):
                 "another one",
             )
         torn = contradicted(marks, side)
-        if torn > self.torn:
+        if torn > self.torn and not yes_or_no(x):
             yield self.finding(
                 f"{name} inputs",
                 equal=f"{torn:.0%} of the samples equal one of another class, value by value",

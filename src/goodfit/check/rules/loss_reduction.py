@@ -1,8 +1,9 @@
-"""The loss is a sum over the batch, or no single number.
+"""The loss is a sum over the batch, an average divided once more, or no single number.
 
 ## Why it matters
 A sum makes the gradient, and so the step, proportional to the batch size; a learning rate from a
-paper is then as many times too high as there are images in a batch.
+paper is then as many times too high as there are images in a batch. An average that is divided by
+the batch once more makes it as many times too low.
 
 ## What to do
 Average: reduction="mean".
@@ -10,7 +11,7 @@ Average: reduction="mean".
 ## When it is wrong
 A sum divided by a fixed number works as long as the batch size stays; then this is only advice.
 
-Evidence: exact: a batch taken twice has exactly twice the loss, or not.
+Evidence: exact: a batch taken twice has exactly twice or half the loss, or not.
 
 Source: the loss of a batch taken twice, exact.
 """
@@ -47,4 +48,10 @@ class LossReduction(Rule):
                 severity="advice" if fixed else "warning",
                 doubled="a batch taken twice has twice the loss",
                 fix='average over the batch: reduction="mean", with the learning rate as it is',
+            )
+        elif abs(facts.doubled - 0.5) < 1e-3:
+            yield self.finding(
+                "the loss",
+                doubled="a batch taken twice has half the loss",
+                fix="divide by the batch once: the loss is an average already",
             )

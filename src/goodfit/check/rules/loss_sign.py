@@ -32,7 +32,7 @@ class LossSign(Rule):
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         facts, wiring = seen[LossFacts], seen[Wiring]
         turned = any(bool(group.settings.get("maximize")) for group in wiring.groups)
-        wrong = facts.punished > 0.9 and facts.judged >= 8
+        wrong = facts.punished > 0.9 and facts.judged >= 8 and facts.elsewhere < 0.9
         if wrong and not turned:
             yield self.finding(
                 "the loss",

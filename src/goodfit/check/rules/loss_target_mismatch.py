@@ -39,7 +39,7 @@ class LossTargetMismatch(Rule):
         facts = seen[LossFacts]
         if facts.judged < 8:
             return
-        sign_error = facts.punished > 0.9
+        sign_error = facts.punished > 0.9 and facts.elsewhere < 0.9
         low = float(binom.cdf(round(facts.rewarded * facts.judged), facts.judged, 0.95))
         if facts.rewarded < self.least and not sign_error and low < 1e-6:
             yield self.finding(

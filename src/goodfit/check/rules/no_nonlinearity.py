@@ -92,7 +92,12 @@ class NoNonlinearity(Rule):
         flow, facts = seen[Flow], seen[Evaluation]
         training = seen.get(Training)
         learns = training is not None and training.learns
-        bare = [(a, b) for a, b in pairs(flow.start) if pointless(a, b)]
+        always = {(layer_name(a), layer_name(b)) for a, b in pairs(flow.quiet)}
+        bare = [
+            (a, b)
+            for a, b in pairs(flow.start)
+            if pointless(a, b) and (layer_name(a), layer_name(b)) in always
+        ]
         few = len(bare) < self.most * (len(flow.start.affine()) - 1)
         for a, b in bare:
             yield self.finding(
