@@ -35,6 +35,9 @@ DRAWS = 128
 
 def around(layer: nn.Module) -> nn.Sequential:
     torch.manual_seed(0)
+    for module in layer.modules():  # the tables below are made when this file is imported
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
     return nn.Sequential(nn.Linear(16, 16), layer, nn.Linear(16, 5))
 
 
@@ -223,6 +226,15 @@ def test_a_fault_within_a_forward_is_told_with_the_layer_that_reads_it():
     [fault] = audit(around(Masked(1 / 0.8, 1)), vectors(), draws=DRAWS).wrong
     assert fault.seen["compared"] == "what layers.2 reads"
     assert fault.gap.value == pytest.approx(-0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [3, 16, 24])
+def test_values_that_a_relu_cut_to_zero_say_nothing_about_the_branch(seed):
+    x = torch.randn(32, 16, generator=torch.Generator().manual_seed(seed))
+    for factors, ok in (((1 / 0.7, 1), True), ((1, 1), False)):
+        layer = Depth(*factors, relu=True)
+        found = audit(around(layer), x)
+        assert found.ok == ok, str(found)
 
 
 def test_random_pooling_in_evaluation_is_flagged_and_ours_is_not():

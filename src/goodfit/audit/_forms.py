@@ -178,10 +178,14 @@ def _place_between(place: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """Where evaluation lies between both outputs, per image; the share of values that agree.
 
     A ReLU behind the sum bends some values and leaves others, so it is enough that a third of
-    those that move agree; fewer than _AGREEING could agree by chance.
+    those that move agree; fewer than _AGREEING could agree by chance. Values that it cut to zero
+    agree with each other at an end and say nothing, unless all of an image lie there.
     """
     moving = step.abs() > 1e-4 * step.abs().amax(1, keepdim=True)
     t = torch.where(moving, place / step, torch.nan)
+    inside = moving & ((t - 0.5).abs() < 0.499)
+    moving = torch.where(inside.any(1, keepdim=True), inside, moving)
+    t = torch.where(moving, t, torch.nan)
     middle = t.nanmedian(1).values
     agree = ((t - middle[:, None]).abs() < 1e-3) & moving
     share = agree.sum(1) / moving.sum(1)
