@@ -243,10 +243,10 @@ def test_the_next_class_rewarded_is_told_from_the_true_one_punished(loss, cause)
         assert bool(rules(net(), cut(*vectors()), loss=loss, select=rule)) == (rule == cause)
 
 
-@pytest.mark.parametrize("sick", [True, False])
-def test_an_average_divided_by_the_batch_once_more(sick):
-    loss = (lambda z, y: F.cross_entropy(z, y) / len(y)) if sick else F.cross_entropy
-    assert bool(rules(net(), cut(*vectors()), loss=loss, select="loss-reduction")) == sick
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_an_average_divided_by_the_batch_once_more(power):
+    loss = (lambda z, y: F.cross_entropy(z, y) / len(y) ** power) if power else F.cross_entropy
+    assert bool(rules(net(), cut(*vectors()), loss=loss, select="loss-reduction")) == (power > 0)
 
 
 @pytest.mark.parametrize("sick", [True, False])
@@ -279,3 +279,54 @@ def test_columns_of_yes_and_no_agree_across_classes_by_nature():
     table = (x[:, :5] > 0).float()
     model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 4))
     assert not rules(model, cut(table, y), select="input-degenerate")
+
+
+class ThroughNumpy(nn.Module):
+    """The way from the weights to the scores leaves torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 32), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.last(torch.relu(self.first(x)))
+        return torch.from_numpy(y.detach().numpy().copy()).requires_grad_()
+
+
+def test_scores_that_cannot_be_followed_to_weights_are_not_called_bounded():
+    assert not rules(ThroughNumpy(), cut(*vectors()), select="output-activation")
+    assert rules(ThroughNumpy(), cut(*vectors()), select="no-gradient")
+
+
+@pytest.mark.parametrize("width", [1, 16])
+def test_a_head_that_reads_one_pooled_value(width):
+    x, y = stripes()
+    body = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, width, 3), nn.ReLU()
+    model = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 6))
+    assert bool(rules(model, cut(x, y), select="information-bottleneck")) == (width == 1)
+
+
+class Places(nn.Module):
+    """A learned offset that is added or not, and a layer whose output is thrown away or not."""
+
+    def __init__(self, adds: bool, keeps: bool) -> None:
+        super().__init__()
+        self.place, self.adds, self.keeps = nn.Parameter(torch.zeros(12)), adds, keeps
+        self.extra, self.net = nn.Linear(12, 12), net()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.place if self.adds else x
+        y = torch.relu(self.extra(x))
+        return self.net(x + y if self.keeps else x)
+
+
+@pytest.mark.parametrize(
+    ("adds", "keeps", "where"),
+    [(False, True, "place"), (True, False, "extra"), (True, True, None)],
+)
+def test_what_is_never_used_or_computed_in_vain_is_unused_and_not_cut_off(adds, keeps, where):
+    report = check(
+        Places(adds, keeps), cut(*vectors()), select=["unused-parameters", "no-gradient"]
+    )
+    found = [(f.rule, f.where) for f in report.findings]
+    assert found == ([("unused-parameters", where)] if where else [])

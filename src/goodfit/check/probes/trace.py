@@ -8,6 +8,7 @@ write in place.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
@@ -68,6 +69,32 @@ class Trace:
             node = self.nodes[index]
             yield node
             index = node.inputs[0] if node.inputs else -1
+
+    def in_vain(self, name: str) -> bool:
+        """Whether a parameter is of a module or operation that ran for nothing."""
+        owner = name.rpartition(".")[0]
+        return name in self._in_vain or (bool(owner) and owner in self._in_vain)
+
+    @cached_property
+    def _in_vain(self) -> set[str]:
+        """Parameters, and modules with parameters, nothing of which reaches the output.
+
+        Empty where the way from the input to the output could not be followed.
+        """
+        waiting, reached = [self.output], set[int]()
+        while waiting:
+            index = waiting.pop()
+            if index not in reached:
+                reached.add(index)
+                waiting += self.nodes[index].inputs or (-1,) if index >= 0 else ()
+        if -1 not in reached:
+            return set()
+        served, all_of = set[str](), set[str]()
+        for node in self.nodes:
+            named = {part for name in node.params for part in (name, name.rpartition(".")[0])}
+            all_of |= named
+            served |= named if node.index in reached else set()
+        return all_of - served
 
     def weighted_before(self, index: int) -> Node | None:
         """The operation with weights that feeds this one most directly."""

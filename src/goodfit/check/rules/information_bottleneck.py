@@ -50,6 +50,15 @@ class InformationBottleneck(Rule):
         heads = {la.node for la in seen[Flow].layers if la.head}
         limit = min(shape[1] / 3, 10.0)
         for node in trace.affine():
+            into, weight = node.options.get("into", ()), node.options.get("weight", ())
+            reads_few = node.index in heads and len(into) == 2 and into[1] <= limit
+            if reads_few and trace.weighted_before(node.inputs[0]) is not None:
+                yield self.finding(
+                    layer_name(node),
+                    reads=f"{into[1]} values for {shape[1]} classes",
+                    fix=f"give the layer before it at least {max(16, shape[1])} outputs",
+                )
+                return
             if node.index in heads or len(node.shape) < 2:
                 continue
             width = node.shape[1] * (node.shape[2] * node.shape[3] if len(node.shape) == 4 else 1)
@@ -62,7 +71,6 @@ class InformationBottleneck(Rule):
                     fix=f"give it at least {max(16, shape[1])} outputs",
                 )
                 return
-            into, weight = node.options.get("into", ()), node.options.get("weight", ())
             if (
                 len(into) == 4
                 and len(weight) == 4

@@ -11,7 +11,7 @@ Average: reduction="mean".
 ## When it is wrong
 A sum divided by a fixed number works as long as the batch size stays; then this is only advice.
 
-Evidence: exact: a batch taken twice has exactly twice or half the loss, or not.
+Evidence: exact: a batch taken twice has exactly twice, half or a quarter of the loss, or not.
 
 Source: the loss of a batch taken twice, exact.
 """
@@ -49,9 +49,9 @@ class LossReduction(Rule):
                 doubled="a batch taken twice has twice the loss",
                 fix='average over the batch: reduction="mean", with the learning rate as it is',
             )
-        elif abs(facts.doubled - 0.5) < 1e-3:
+        elif min(abs(facts.doubled - share) for share in (0.5, 0.25)) < 1e-3:
             yield self.finding(
                 "the loss",
-                doubled="a batch taken twice has half the loss",
+                doubled=f"a batch taken twice has {facts.doubled:.3g} of the loss",
                 fix="divide by the batch once: the loss is an average already",
             )

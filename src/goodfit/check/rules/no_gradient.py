@@ -52,14 +52,16 @@ class NoGradient(Rule):
         if grads is None or flow is None:
             return
         wanted = {p.name for p in seen[Wiring].parameters if p.wants_grad}
-        used = {name for node in flow.start.affine() for name in node.params}
         order = [n for node in flow.start.nodes for n in node.params]
+        modules = flow.start.called - {""}
         cut = []
         for name, g in grads.start.items():
             after = grads.after.get(name)
             if name not in wanted or after is None:
                 continue
-            called = name in used or name.rpartition(".")[0] in flow.start.called
+            called = name in order or name.rpartition(".")[0] in modules
+            if flow.start.in_vain(name):
+                continue
             if g.missing and after.missing and called:
                 cut.append((name, "none reaches it"))
             elif g.zero and after.zero and g.dims > 1:

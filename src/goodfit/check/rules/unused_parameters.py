@@ -35,8 +35,10 @@ class UnusedParameters(Rule):
             g.name
             for g in grads.start.values()
             if g.missing
-            and g.name not in used
-            and g.name.rpartition(".")[0] not in called - {""}
+            and (
+                seen[Flow].start.in_vain(g.name)
+                or (g.name not in used and g.name.rpartition(".")[0] not in called - {""})
+            )
             and (g.name not in grads.after or grads.after[g.name].missing)
         ]
         if unused:
@@ -44,5 +46,5 @@ class UnusedParameters(Rule):
             yield self.finding(
                 where,
                 unused=f"{len(unused)} parameters: {', '.join(unused[:3])}",
-                fix=f"call {where} in forward, or remove it",
+                fix=f"use what {where} gives in forward, or remove it",
             )
