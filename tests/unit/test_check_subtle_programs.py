@@ -278,7 +278,21 @@ def test_columns_of_yes_and_no_agree_across_classes_by_nature():
     x, y = vectors(spread=2.0)
     table = (x[:, :5] > 0).float()
     model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 4))
-    assert not rules(model, cut(table, y), select="input-degenerate")
+    for rule in ("input-degenerate", "duplicate-samples"):
+        assert not rules(model, cut(table, y), select=rule)
+
+
+def test_a_map_that_a_shortcut_uses_too_is_not_pointless():
+    class Shortcut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branch = nn.Sequential(nn.Linear(32, 32), nn.ReLU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.branch(x)
+
+    model = nn.Sequential(nn.Linear(12, 32), Shortcut(), nn.Linear(32, 4))
+    assert not rules(model, cut(*vectors()), select="no-nonlinearity")
 
 
 class ThroughNumpy(nn.Module):

@@ -85,3 +85,10 @@ def fingerprints(x: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     keys = torch.rand(bits.shape[1], generator=generator, dtype=torch.float64) + 0.5
     return torch.nan_to_num(bits) @ keys
+
+
+def yes_or_no(x: Tensor) -> bool:
+    """Whether most columns of a table have two values: many samples are equal by nature."""
+    if x.ndim != 2:
+        return False
+    return float(((x == x.amin(0)) | (x == x.amax(0))).all(0).float().mean()) > 0.5

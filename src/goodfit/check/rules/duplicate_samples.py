@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from goodfit.check.finding import Finding
-from goodfit.check.probes.samples import Samples, fingerprints
+from goodfit.check.probes.samples import Samples, fingerprints, yes_or_no
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
@@ -36,7 +36,7 @@ class DuplicateSamples(Rule):
         few = train.x[0].numel() < 8 and bool((train.x == train.x.round()).all())
         unique, counts = fingerprints(train.x).unique(return_counts=True)  # type: ignore[no-untyped-call]
         repeated = 1 - len(unique) / len(train)
-        if repeated > self.most and not few:
+        if repeated > self.most and not few and not yes_or_no(train.x):
             yield self.finding(
                 "train samples",
                 repeated=f"{repeated:.0%} of {len(train)} samples repeat an earlier one",

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from goodfit.check.finding import Finding, Severity
-from goodfit.check.probes.samples import Samples, Side, fingerprints
+from goodfit.check.probes.samples import Samples, Side, fingerprints, yes_or_no
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
@@ -38,13 +38,6 @@ def contradicted(marks: Tensor, side: Side) -> float:
     low = torch.full((count,), 2**31).scatter_reduce(0, group, side.y, "amin")
     high = torch.full((count,), -1).scatter_reduce(0, group, side.y, "amax")
     return float((low != high)[group].float().mean())
-
-
-def yes_or_no(x: Tensor) -> bool:
-    """Whether most columns of a table have two values: samples of other classes agree by nature."""
-    if x.ndim != 2:
-        return False
-    return float(((x == x.amin(0)) | (x == x.amax(0))).all(0).float().mean()) > 0.5
 
 
 class InputDegenerate(Rule):

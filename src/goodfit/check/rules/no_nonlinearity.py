@@ -41,8 +41,8 @@ def pairs(seen: Trace) -> Iterator[tuple[Node, Node]]:
         while index >= 0:
             before = seen.nodes[index]
             if is_weighted(before):
-                if projects(seen, before):
-                    break
+                if projects(seen, before) or len(seen.consumers(index)) > 1:
+                    break  # what it gives is used beside the second map, too
                 if before.op in ("linear", "conv1d", "conv2d", "conv3d", "addmm"):
                     yield before, node
                 break
