@@ -63,6 +63,7 @@ EXPLAINS: dict[str, list[str]] = {
         "label-noise",
     ],
     "train-val-leak": ["duplicate-samples"],
+    "val-not-deterministic": ["label-leak"],
     "labels-invalid": [
         "step-raises",
         "gradient-nonfinite",

@@ -32,6 +32,7 @@ class LabelLeak(Rule):
     statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Learnable,)
     gap: Fraction = 0.35  # fall of the single feature's accuracy from train to val
+    alike: Fraction = 0.15  # train's best single feature may be so much better than val's own
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         found = seen[Learnable]
@@ -40,7 +41,7 @@ class LabelLeak(Rule):
         n, m = found.tested // 2, found.tested_val
         a, b = round(found.stump * n), round(found.stump_val * m)
         p = float(fisher_exact([[a, n - a], [b, m - b]], alternative="greater")[1])
-        changed = found.stump_within > found.stump - self.gap  # false where it is not known
+        changed = found.stump_within > found.stump - self.alike  # false where it is not known
         signed = found.stump - found.stump_val > self.gap and not changed
         if signed and found.stump > found.chance + self.gap:
             yield self.finding(
