@@ -53,8 +53,10 @@ def test_faster_steps_that_win_the_compilation_back_are_taken(monkeypatch):
     assert found.said.endswith(": used")
 
 
-def test_steps_that_are_slower_are_not_taken(monkeypatch):
-    assert not answer(monkeypatch, lambda *_, **__: Slow(0.15)).pays
+def test_steps_that_are_no_faster_are_not_taken(monkeypatch):
+    monkeypatch.setattr("goodfit.run.compiled._Step.__call__", lambda _, net: (1.0, net.seconds))
+    assert not answer(monkeypatch, lambda *_, **__: Slow(0.05)).pays
+    assert answer(monkeypatch, lambda *_, **__: Slow(0.04)).pays
 
 
 def test_a_compilation_that_takes_longer_than_it_saves_is_not_taken(monkeypatch):

@@ -12,7 +12,7 @@ from goodfit.recipe.read import read, split_changes
 from goodfit.recipe.recipe import Recipe
 from goodfit.run.fitting import colored, cost_share
 from goodfit.run.load import Run
-from goodfit.run.start import NOT_TIMED, prepare, train
+from goodfit.run.start import NOT_TIMED, prepare, resume, train
 
 
 @pytest.fixture
@@ -90,3 +90,13 @@ def test_a_run_that_the_doctor_stops_before_it_starts_leaves_nothing(tmp_path, m
     with pytest.raises(TrainingError, match="would not survive"):
         train("r.toml", "digits", changes=("train.epochs=1",), name="a")
     assert not Path("runs").exists()
+
+
+def test_an_older_run_that_cannot_go_on_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("def loss(logits, targets):\n    raise ValueError('no targets')\n")
+    Path("r.toml").write_text('extends = "digits"\n[loss]\nkind = "own.py:loss"\n')
+    job = prepare("digits", "r.toml", name="killed-at-once")
+    with pytest.raises(TrainingError, match="would not survive"):
+        resume(job.directory.path)
+    assert (job.directory.path / "recipe.toml").exists()

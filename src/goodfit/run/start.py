@@ -169,8 +169,19 @@ def testing_loaders(
     }
 
 
-def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = False) -> Run:
-    """Train a prepared job to the end and write its report."""
+def start(
+    job: Job,
+    *,
+    show: Show = _quiet,
+    say: Say = _quiet,
+    resuming: bool = False,
+    made: bool = True,
+) -> Run:
+    """Train a prepared job to the end and write its report.
+
+    resuming: from the last checkpoint. made: the directory was made for this start, and goes
+    again if the job is refused before its first step; an older run is never removed.
+    """
     classes, channels = job.splits.train.classes, job.loader.channels
     if not job.world.main:
         say = _quiet
@@ -181,7 +192,7 @@ def start(job: Job, *, show: Show = _quiet, say: Say = _quiet, resuming: bool = 
         if not resuming:
             _preflight(job, pieces, say)
     except GoodfitError:
-        if not resuming and job.world.main:
+        if made and not resuming and job.world.main:
             job.directory.discard()  # nothing half-written stays
         job.world.close()
         raise
@@ -268,7 +279,7 @@ def resume(
     job = Job(recipe, splits, loader, testing, directory, world)
     has_state = (directory.checkpoints / "last.pt").exists()
     say(f"resuming {path}" if has_state else f"{path} has no checkpoint yet: starting from step 1")
-    return start(job, show=show, say=say, resuming=has_state)
+    return start(job, show=show, say=say, resuming=has_state, made=False)
 
 
 def loader_of(recipe: Recipe, splits: Splits, world: World, *, alone: bool = False) -> Loader:
