@@ -1,5 +1,6 @@
 """Search spaces: from TOML, checked against the recipe; and budgets."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from goodfit.tune.budget import (
     budget_of,
     coarse_share,
     final_epochs,
+    finalists_share,
     refine_share,
+    reserved,
     seconds_of,
 )
 from goodfit.tune.space import Base, Dimension, base_of, default_space, grid, narrowed, read_space
@@ -142,8 +145,23 @@ def test_shares_stay_within_the_budget():
     first = refine_share(trials, 30, 1.0, float("inf"), 10, 0)
     assert 10 + first.trials < 30
     last = refine_share(trials, 30, 1.0, float("inf"), 10 + first.trials, 2)
-    assert 10 + first.trials + last.trials == 30
+    assert 10 + first.trials + last.trials == 30 - reserved(trials, 30)
+    assert finalists_share(trials, 30, 1.0, float("inf")).trials == reserved(trials, 30) == 6
     hour = Budget(seconds=3600)
     assert refine_share(hour, 30, 10.0, 2000, 0, 0).seconds <= 2000
     assert final_epochs(hour, 30, 10.0) == 30
     assert final_epochs(hour, 3000, 10.0) * 10 <= 3600 / 2
+
+
+@pytest.mark.parametrize(
+    ("budget", "left", "trials"),
+    [
+        (Budget(trials=9), inf, 0),  # a fifth of them is one
+        (Budget(epochs=100), inf, 0),  # 40 of them are one run
+        (Budget(epochs=200), inf, 2),
+        (Budget(seconds=3600), 599.0, 0),  # 300 seconds a run
+        (Budget(seconds=3600), 901.0, 3),
+    ],
+)
+def test_there_are_finalists_only_where_two_fit(budget, left, trials):
+    assert finalists_share(budget, 30, 10.0, left).trials == trials

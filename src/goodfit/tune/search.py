@@ -9,8 +9,14 @@ import tomlkit
 from goodfit.recipe.read import table_of
 from goodfit.recipe.recipe import LISTS
 from goodfit.tune import curves
-from goodfit.tune.budget import COARSE, ROUNDS, coarse_share, refine_share
-from goodfit.tune.space import Settings, Space, default_space, grid, narrowed, said
+from goodfit.tune.budget import (
+    COARSE,
+    ROUNDS,
+    coarse_share,
+    finalists_share,
+    refine_share,
+)
+from goodfit.tune.space import Dimension, Settings, Space, default_space, grid, narrowed, said
 from goodfit.tune.stage import Done
 from goodfit.tune.study import best_of
 from goodfit.tune.trial import curves_of
@@ -60,7 +66,7 @@ def refine(walk: Walk, turn: int, shift: curves.Sign | None = None) -> bool:
         walk.options.budget,
         walk.full * longer,
         walk.epoch_seconds(),
-        walk.search_end() - time.time(),
+        walk.refine_end() - time.time(),
         walk.used(),
         turn,
     )
@@ -77,6 +83,51 @@ def refine(walk: Walk, turn: int, shift: curves.Sign | None = None) -> bool:
     )  # fmt: skip
     walk.note(name, words, "", _refined(best, rows))
     return bool(rows)
+
+
+def finalists(walk: Walk) -> None:
+    """The best settings of short trials, and some around them, trained as long as the final run.
+
+    What is best after half the epochs need not be best after all of them.
+    """
+    share = finalists_share(
+        walk.options.budget,
+        walk.final_epochs(),
+        walk.epoch_seconds(),
+        walk.search_end() - time.time(),
+    )
+    if not share.trials:
+        return
+    space = _refined_space(walk, walk.best_settings(), 0, None)
+    first = [t.settings for t in _ranked(walk) if all(_within(t.settings, d) for d in space)]
+    stage = walk.stage("finalists", space, share, time.time() + share.seconds)
+    if walk.options.budget.seconds is not None:
+        stage = stage._replace(target=10_000)  # the time ends it
+    if stage.pruner != "none":
+        stage = stage._replace(pruner="median")  # all are good: a third of them is too few to keep
+    rows = walk.searched(stage, first[: max(2, share.trials // 2)])
+    best = best_of(rows)
+    words = f"{_counted(rows)} of {stage.epochs:.3g} epochs, as many as the final run has"
+    words += (
+        f"; the best had {best.accuracy:.2%} on validation: {said(best.settings)}."
+        if best else ". None came to a result."
+    )  # fmt: skip
+    walk.note("finalists", words, "", _refined(best, rows))
+
+
+def _ranked(walk: Walk) -> list[Done]:
+    """Finished trials of the refinement, the best first; of each setting one."""
+    rows = [
+        t for name, t in walk.all_trials()
+        if name.startswith("refine") and t.state == "finished" and t.accuracy is not None
+    ]  # fmt: skip
+    found = {said(t.settings): t for t in sorted(rows, key=lambda t: t.accuracy or 0.0)}
+    return sorted(found.values(), key=lambda t: -(t.accuracy or 0.0))
+
+
+def _within(settings: Settings, dimension: Dimension) -> bool:
+    text = settings.get(dimension.field)
+    return text is not None and dimension.value(text) is not None
 
 
 def look(walk: Walk, turn: int) -> list[curves.Sign]:

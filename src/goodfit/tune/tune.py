@@ -144,6 +144,8 @@ def _walked(walk: Walk, steps: tuple[str, ...]) -> None:
             search.look(walk, 0)
         return
     _rounds(walk)
+    if walk.book.value("finalists") is None:
+        search.finalists(walk)
 
 
 def _rounds(walk: Walk) -> None:

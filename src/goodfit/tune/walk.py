@@ -19,9 +19,11 @@ from goodfit.run.pace import step_seconds
 from goodfit.run.start import prepare
 from goodfit.tune.book import Book
 from goodfit.tune.budget import (
+    REFINED,
     ROUNDS,
     Budget,
     final_epochs,
+    reserved,
 )
 from goodfit.tune.space import Base, Dimension, Settings, Space
 from goodfit.tune.stage import Done, Stage, opened
@@ -140,6 +142,9 @@ class Walk:
 
     def best(self) -> tuple[Settings, float | None]:
         """The best settings of the search, and their validation accuracy."""
+        last = self.book.value("finalists") or {}
+        if last.get("best"):
+            return last["best"], last["accuracy"]
         rounds = [self.book.value(in_round("refine", turn)) or {} for turn in range(ROUNDS)]
         found = [r for r in rounds if r.get("best")]
         if found:
@@ -160,7 +165,7 @@ class Walk:
 
     def all_trials(self) -> list[tuple[str, Done]]:
         """(stage, trial) of the whole search, in order."""
-        names = ["coarse", *(in_round("refine", turn) for turn in range(ROUNDS))]
+        names = ["coarse", *(in_round("refine", turn) for turn in range(ROUNDS)), "finalists"]
         found: list[tuple[str, Done]] = []
         for name in names:
             if self.book.value(name) is not None:
@@ -176,8 +181,9 @@ class Walk:
     def has_more(self) -> bool:
         budget = self.options.budget
         if budget.seconds is not None:
-            return self.search_end() - time.time() > 0.05 * budget.seconds
-        return self.used() < 0.95 * (budget.trials or budget.epochs or 0)
+            return self.refine_end() - time.time() > 0.05 * budget.seconds
+        most = (budget.trials or budget.epochs or 0) - reserved(budget, self.full)
+        return self.used() < 0.95 * most
 
     def epoch_seconds(self) -> float:
         known = (self.book.value("rate") or {}).get("epoch_seconds")
@@ -191,6 +197,10 @@ class Walk:
     def final_epochs(self) -> float:
         """Epochs of the final run."""
         return final_epochs(self.options.budget, self.full, self.epoch_seconds())
+
+    def refine_end(self) -> float:
+        """When the last round of refinement ends, in seconds since 1970."""
+        return min(self.deadline(REFINED), self.search_end())
 
     def search_end(self) -> float:
         if self.options.budget.seconds is None:
