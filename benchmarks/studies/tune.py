@@ -1,11 +1,12 @@
 """Does `tune` end above random search and above a recipe's defaults with a bad rate, in equal time?
 
 Three arms of a seed run side by side, each in one thread on the same core, for the same wall time,
-from one recipe whose rate is a hundred times too low:
+from one recipe whose rate is a hundred times too low. Both searches have the space of
+tune-space.toml:
 
     tune        the seven steps, the final run included
-    random      whole trainings, rate and decay log-uniform over [1e-4, 1] and [1e-3, 10]; the
-                best on validation is kept. One that the time cuts off does not count.
+    random      whole trainings with settings drawn from the space; the best on validation is
+                kept. One that the time cuts off does not count.
     defaults    the recipe as it is, again and again with other seeds; the best on validation
 
 The search sees no test image; each arm's net is tested once, at the end.
@@ -19,6 +20,9 @@ import os
 import random
 import tempfile
 import time
+import tomllib
+from collections.abc import Iterator
+from math import exp, log
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,10 +35,12 @@ from goodfit.run.job import Progress
 from goodfit.run.load import Run
 from goodfit.run.start import train
 from goodfit.tune.budget import Budget
+from goodfit.tune.space import Space, base_of, read_space
 from goodfit.tune.trial import hidden
 from goodfit.tune.tune import tuned
 
 RECIPE = Path(__file__).with_name("regularizers.toml")
+SPACE = Path(__file__).with_name("tune-space.toml")
 BASE = ("optimizer.lr=0.0003", "train.epochs=6", "evaluate.every=6")  # the rate was 0.03
 
 
@@ -47,6 +53,7 @@ def by_tune(data: str, seconds: float, seed: int, folder: Path) -> dict[str, Any
         data,
         RECIPE,
         budget=Budget(seconds=seconds),
+        space=SPACE,
         changes=(*BASE, f"train.seed={seed}"),
         folder=folder,
         seed=seed,
@@ -57,14 +64,32 @@ def by_tune(data: str, seconds: float, seed: int, folder: Path) -> dict[str, Any
         "accuracy": report.test.accuracy.value,
         "validation": result["validation"]["accuracy"]["value"],
         "trials": len(report.trials),
-        "lr": Run(folder / "final").recipe.optimizer.lr,
+        "settings": dict(_chosen(Run(folder / "final"))),
     }
+
+
+def _chosen(run: Run) -> Iterator[tuple[str, Any]]:
+    """What the run has of the fields that are searched."""
+    for field in tomllib.loads(SPACE.read_text()):
+        section, name = field.split(".")
+        yield field, getattr(getattr(run.recipe, section), name)
+
+
+def _drawn(space: Space, draws: random.Random) -> list[str]:
+    """Settings of one random trial."""
+    found = []
+    for d in space:
+        low, high = (log(d.low), log(d.high)) if d.logarithmic else (d.low, d.high)
+        value = draws.uniform(low, high)
+        found.append(f"{d.field}={d.text(exp(value) if d.logarithmic else value)}")
+    return found
 
 
 def by_trainings(
     data: str, seconds: float, seed: int, folder: Path, draws: random.Random | None
 ) -> dict[str, Any]:
-    """Whole trainings until the time is over; with `draws`, of random rate and decay."""
+    """Whole trainings until the time is over; with `draws`, of random settings."""
+    space = read_space(SPACE, base_of(RECIPE, BASE))
     began, splits = time.monotonic(), hidden(guess(data)())
     best: tuple[float, Run] | None = None
     count = 0
@@ -76,8 +101,7 @@ def by_trainings(
     while True:
         changes = [*BASE, f"train.seed={seed + 1000 * count}"]
         if draws is not None:
-            changes += [f"optimizer.lr={10 ** draws.uniform(-4, 0):.4g}"]
-            changes += [f"optimizer.weight_decay={10 ** draws.uniform(-3, 1):.4g}"]
+            changes += _drawn(space, draws)
         try:
             recipe = read(str(RECIPE), tuple(changes))
             run = train(recipe, splits, name=str(count), runs=folder, show=late)
@@ -94,8 +118,8 @@ def by_trainings(
     if best is None:
         return {"accuracy": None, "trials": count}
     tested = best[1].evaluate(data, split="test")
-    lr = best[1].recipe.optimizer.lr
-    return {"accuracy": tested.accuracy.value, "validation": best[0], "trials": count, "lr": lr}
+    about = {"accuracy": tested.accuracy.value, "validation": best[0], "trials": count}
+    return about | {"settings": dict(_chosen(best[1]))}
 
 
 def one(arm: str, data: str, seconds: float, seed: int, core: int, out: Any) -> None:
