@@ -150,6 +150,19 @@ def test_a_slower_run_that_learns_convicts_the_learning_rate():
     assert not alarms("lr-too-high", Training(run(2.3, 1.0), (slower,), peak=4.0))
 
 
+def test_a_run_that_jumped_is_convicted_by_a_tenth_far_ahead_of_it_alone():
+    def jumped(end: float, accuracy: float, *, peak: float = 90.0) -> Run:
+        losses = (2.3, peak, *(end for _ in range(28)))
+        return Run(1.0, losses, (), 2.3, end, accuracy_start=0.1, accuracy_end=accuracy, images=256)
+
+    ahead = run(2.3, 0.2, 0.1, accuracy_start=0.1, accuracy_end=0.95)
+    behind = run(2.3, 2.0, 0.1, accuracy_start=0.1, accuracy_end=0.3)
+    assert alarms("lr-too-high", Training(jumped(1.2, 0.5), (ahead,), peak=0.1))
+    assert not alarms("lr-too-high", Training(jumped(1.2, 0.5), (behind,), peak=0.1))
+    assert not alarms("lr-too-high", Training(jumped(0.25, 0.94), (ahead,), peak=0.1))
+    assert not alarms("lr-too-high", Training(jumped(1.2, 0.5, peak=2.5), (ahead,), peak=0.1))
+
+
 def test_a_faster_run_that_learns_convicts_it_too_unless_the_run_is_long():
     still, faster = run(2.3, 2.299, predicted=(1e-6,) * 30), run(2.3, 1.0, 1000.0)
     facts = LossFacts(outputs=10, accuracy=0.1)

@@ -56,10 +56,25 @@ class Run:
         """Standard errors by which accuracy rose."""
         if math.isnan(self.accuracy_end) or not self.finite:
             return 0.0
-        p = (self.accuracy_start + self.accuracy_end) / 2
-        return (self.accuracy_end - self.accuracy_start) / math.sqrt(
-            2 * max(p * (1 - p), 0.01) / self.images
-        )
+        return self._errors(self.accuracy_end - self.accuracy_start, self.accuracy_start)
+
+    def _errors(self, difference: float, other: float) -> float:
+        """A difference of accuracies in its standard errors; `other` is what it is to."""
+        p = (other + self.accuracy_end) / 2
+        return difference / math.sqrt(2 * max(p * (1 - p), 0.01) / self.images)
+
+    @property
+    def jumped(self) -> bool:
+        """Whether its first steps threw the loss far above where it began."""
+        return bool(self.losses) and max(self.losses[:10]) > 3 * abs(self.losses[0])
+
+    def outruns(self, other: "Run") -> bool:
+        """Whether this one is plainly further on the same images, in loss and in accuracy."""
+        if not self.finite or not self.progress - other.progress > 0.2:
+            return False
+        if math.isnan(self.accuracy_end):
+            return self.end < 0.3 * other.end
+        return self._errors(self.accuracy_end - other.accuracy_end, other.accuracy_end) > 4
 
     @property
     def learns(self) -> bool:
@@ -124,6 +139,8 @@ def training(work: Work) -> Training:
         train(work, work.after, lowest_at(own), 1.0 if own_optimizer else None)
     others: list[Run] = []
     reference = None
+    if own.learns and own.jumped and own_optimizer and work.left() > 3:
+        others.append(train(work, program.clone(), steps, 0.1))
     if not own.learns and own_optimizer and not own.broke:
         for factor in factors(own, updates):
             if work.left() < 3:

@@ -1,4 +1,4 @@
-"""The learning rate is too high: the loss rises where a tenth of it lets it fall.
+"""The learning rate is too high: the loss rises, or falls far less than at a tenth of it.
 
 ## Why it matters
 Steps longer than the curvature allows jump over the valley; units die and the loss diverges.
@@ -44,6 +44,9 @@ class LrTooHigh(Rule):
         own = found.own
         if own.factor is None or own.broke:
             return
+        if own.learns and own.jumped:
+            yield from self._jumped(found)
+            return
         slower = sorted(
             (r for r in found.others if r.factor is not None and r.factor < 1 and r.finite),
             key=lambda r: -(r.factor or 0),
@@ -59,10 +62,20 @@ class LrTooHigh(Rule):
             and best.gained < own.gained + 3
         ):
             return
+        yield self._slower(found, best)
+
+    def _jumped(self, found: Training) -> Iterator[Finding]:
+        """It learns, but its first steps jumped, and a tenth of the rate is far ahead of it."""
+        tenth = found.at(0.1)
+        if tenth is not None and tenth.outruns(found.own):
+            yield self._slower(found, tenth, highest=f"{max(found.own.losses[:10]):.3g}")
+
+    def _slower(self, found: Training, best: Run, **more: str) -> Finding:
         lr = found.peak * (best.factor or 0.1)
-        yield self.finding(
+        return self.finding(
             "the optimizer",
-            loss=shown(own) + f" at {found.peak:.3g}",
+            loss=shown(found.own) + f" at {found.peak:.3g}",
+            **more,
             slower=shown(best) + f" at {lr:.3g}",
             fix=f"set the learning rate to {lr:.3g}",
             patch={"optimizer.lr": float(f"{lr:.3g}")},
