@@ -59,8 +59,9 @@ class Program:
             for module in model.modules():
                 _rebind_functions(module, memo)
             loss = _loss(self.loss, memo) if self.loss is not None else None
+            logits = _loss(self.logits, memo) if self.logits is not None else None
         model.to(self.device)
-        return Clone(model, loss, optimizer, self.logits)
+        return Clone(model, loss, optimizer, logits)
 
     def places(self) -> dict[int, str]:
         """Names of the original's parameters by identity."""
@@ -183,7 +184,8 @@ def _optimizer(optimizer: Optimizer, memo: Memo) -> Optimizer:
     return fresh
 
 
-def _loss(loss: Callable[[Any, Any], Any], memo: Memo) -> Callable[[Any, Any], Any]:
+def _loss(loss: Callable[..., Any], memo: Memo) -> Callable[..., Any]:
+    """A loss, or what picks the logits, on the clone's own weights."""
     if isinstance(loss, types.FunctionType):
         return _rebound(loss, memo)
     if isinstance(loss, types.MethodType):

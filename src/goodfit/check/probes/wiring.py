@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from goodfit.check.probes.designed import designed
 from goodfit.check.probes.flow import looks_drawn
 from goodfit.check.work import Work
 
@@ -25,6 +26,7 @@ class Parameter:
     lr: float = 0.0
     weight_decay: float = 0.0
     rms: float = 0.0
+    designed: bool = False  # written down by somebody: a blur, a table of sines
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,10 @@ def wiring(work: Work) -> Wiring:
                 float(group.get("lr", 0.0)),
                 float(group.get("weight_decay", 0.0) or 0.0),
                 float(p.detach().float().square().mean().sqrt()) if p.numel() else 0.0,
+                not p.requires_grad and designed(p),
             )
         )
-    loss_own = set()
-    if isinstance(program.loss, nn.Module):
-        loss_own = {id(p) for p in program.loss.parameters()}
+    loss_own = {id(p) for p in beside_the_model(program.loss, program.logits)}
     groups = tuple(
         Group(i, len(g["params"]), {k: v for k, v in g.items() if k != "params"})
         for i, g in enumerate(optimizer.param_groups if optimizer is not None else [])
@@ -149,6 +150,9 @@ def unregistered(work: Work) -> Iterator[tuple[str, int, bool]]:
     clone = program.clone()
     known = {id(p) for p in clone.model.parameters()}
     original = {id(p) for p in program.model.parameters()}
+    beside = {
+        id(p) for p in beside_the_model(program.loss, program.logits, clone._loss, clone._logits)
+    }
     held = {
         id(p)
         for g in (clone.optimizer.param_groups if clone.optimizer else [])
@@ -160,13 +164,33 @@ def unregistered(work: Work) -> Iterator[tuple[str, int, bool]]:
     inputs = {id(x)}
     places = dict(_places(clone.model))
     for leaf in leaves(scores):
-        if id(leaf) in known | original | inputs:
+        if id(leaf) in known | original | beside | inputs:
             continue
         yield (
             places.get(id(leaf), f"a tensor of shape {tuple(leaf.shape)}"),
             leaf.numel(),
             id(leaf) in held,
         )
+
+
+def beside_the_model(*functions: Any) -> Iterator[Tensor]:
+    """Weights of the loss, and of what picks the logits: a classifier may live there."""
+    for function in functions:
+        seen = [function, getattr(function, "__self__", None)]
+        code = getattr(function, "__code__", None)
+        if code is not None:
+            seen += [function.__globals__.get(name) for name in code.co_names]
+            seen += [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+        for module in seen:
+            if isinstance(module, nn.Module):
+                yield from module.parameters()
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
 
 
 def leaves(tensor: Tensor) -> list[Tensor]:

@@ -7,8 +7,9 @@ A random layer that cannot move throws information away for good. Freezing is fo
 Set requires_grad_(True) on the layer, or load the trained weights before freezing.
 
 ## When it is wrong
-Trained weights frozen on purpose are recognized and left alone; fixed random features on purpose
-are not: silence the rule for them.
+Trained weights frozen on purpose are recognized and left alone, and so are filters made by hand
+(a blur, an edge filter, a table of sines: values that repeat or resemble their neighbours, as no
+draw does). Fixed random features on purpose are not recognized: silence the rule for them.
 
 Evidence: measured: flags are read; that weights look drawn is judged by their moments, many
 standard errors from trained ones.
@@ -37,7 +38,7 @@ class FrozenParams(Rule):
         frozen = [p for p in weights if not p.wants_grad]
         if not frozen or len(frozen) == len(weights) == 0 or flow.trained:
             return
-        drawn = [p for p in frozen if p.drawn]
+        drawn = [p for p in frozen if p.drawn and not p.designed]
         if sum(p.size for p in drawn) <= 0.5 * sum(p.size for p in frozen):
             return
         moved = any(row["tracked"] > 20 for row in wiring.norms.values())

@@ -9,7 +9,8 @@ Make the optimizer after the model is complete, from model.parameters().
 
 ## When it is wrong
 A backbone left out on purpose; freeze it with requires_grad_(False) to say so. A backbone that is
-visibly trained is taken as on purpose.
+visibly trained is taken as on purpose, and so is a rate of zero in a net that is right far more
+often than chance before its first step: a fresh layer in it would not let it be.
 
 Evidence: exact: parameters and groups are compared by identity.
 
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.wiring import Parameter, Wiring
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
@@ -28,6 +30,7 @@ from goodfit.check.seen import Seen
 class ParamsNotOptimized(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (Wiring,)
+    also: ClassVar[tuple[type, ...]] = (Flow,)
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         wiring = seen[Wiring]
@@ -60,8 +63,11 @@ class ParamsNotOptimized(Rule):
         moving = [p for p in wanted if p.optimized and p.lr > 0]
         waits = any("initial_lr" in g.settings for g in wiring.groups)
         if still and moving and not waits:
+            flow = seen.get(Flow)
+            kept = (flow is not None and flow.trained) or self.looks_trained(still, moving)
             yield self.finding(
                 still[0].module,
+                severity="advice" if kept else "error",
                 lr=f"0 for {len(still)} of {len(wanted)} parameters",
                 fix="give this parameter group a positive learning rate, or freeze it with "
                 "requires_grad_(False)",
