@@ -1,16 +1,19 @@
 """Going down the loss makes the model worse.
 
 ## Why it matters
-A forgotten minus, or maximize=True, trains toward the wrong answers with full speed.
+A forgotten minus, in the loss or in a handmade step, or maximize=True, trains toward the wrong
+answers with full speed.
 
 ## What to do
-Minimize the negative log-likelihood: turn the sign of the loss, or drop maximize=True.
+Minimize the negative log-likelihood: turn the sign of the loss, or drop maximize=True. A handmade
+step subtracts the gradient.
 
 ## When it is wrong
 Adversarial training turns signs on purpose, in the adversary only.
 
 Evidence: measured: the sign of the loss's gradient for each sample's true score; nine of ten
-samples must agree, which noise would give once in 1e5 for 16.
+samples must agree, which noise would give once in 1e5 for 16. A step is uphill when what it did to
+the weights, times the gradient, promises a higher loss: at every one of the steps tried.
 
 Source: sign test over samples of the loss's gradient at the true score.
 """
@@ -20,14 +23,17 @@ from typing import ClassVar
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.probes.training import Run, Training
 from goodfit.check.probes.wiring import Wiring
 from goodfit.check.rules import Rule
+from goodfit.check.rules.lr_too_high import shown
 from goodfit.check.seen import Seen
 
 
 class LossSign(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (LossFacts, Wiring)
+    also: ClassVar[tuple[type, ...]] = (Training,)
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         facts, wiring = seen[LossFacts], seen[Wiring]
@@ -51,3 +57,23 @@ class LossSign(Rule):
             yield self.finding(
                 "the optimizer", lr="negative", fix="give the learning rate a positive sign"
             )
+        elif not wrong and (training := seen.get(Training)) and uphill(training.own):
+            own = training.own
+            yield self.finding(
+                "the optimizer",
+                step=f"against the gradient's promise in {len(own.predicted)} of "
+                f"{len(own.predicted)} steps",
+                loss=shown(own),
+                fix="subtract the gradient in step: p.sub_(lr * p.grad)",
+            )
+
+
+def uphill(run: Run) -> bool:
+    """Whether every step of the optimizer went where the gradient says that the loss rises.
+
+    Momentum overshoots and weight decay pulls its own way, but neither in every step; and a loss
+    that falls all the same was not climbed.
+    """
+    steps = run.predicted
+    up = len(steps) >= 8 and all(promise < 0 for promise in steps)
+    return run.factor is not None and up and run.end > run.start
