@@ -24,6 +24,8 @@ AFFINE = frozenset(
     ]
 )
 ATTENTION = frozenset({"multi_head_attention_forward", "scaled_dot_product_attention"})
+RECURRENT = frozenset({"gru", "lstm", "rnn_tanh", "rnn_relu"})
+CELLS = frozenset({"gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"})
 NORMS = frozenset(
     [
         "batch_norm",

@@ -23,12 +23,15 @@ from goodfit.check.probes.numbers import (
 )
 from goodfit.check.probes.operations import (
     AFFINE,
+    CELLS,
     CURVES,
     RECTIFIERS,
+    RECURRENT,
     SOFTMAXES,
     SQUASHERS,
     plain_name,
 )
+from goodfit.check.probes.recurrent import inside
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,9 @@ class Trace:
 
 def is_weighted(node: Node) -> bool:
     """Whether a weight matrix or kernel of the model takes part."""
-    return (node.op in AFFINE or node.op == "multi_head_attention_forward") and bool(node.params)
+    return bool(node.params) and (
+        node.op in AFFINE | RECURRENT or node.op == "multi_head_attention_forward"
+    )
 
 
 def layer_name(node: Node) -> str:
@@ -186,7 +191,7 @@ class _Recorder(TorchFunctionMode):
         given = list(_tensors([*args, *kwargs.values()]))
         data = [t for t in given if id(t) in self._made]
         roots = tuple(dict.fromkeys(r for t in given for r in self._roots.get(id(t), ())))
-        before = stats_of(data[0].detach(), "input") if data and op in AFFINE and roots else None
+        before = stats_of(data[0].detach(), "input") if data and is_matrix(op, roots) else None
         entering = slope_of(op, data[0]) if data and op in SQUASHERS else 1.0
         result = func(*args, **kwargs)
         if not data:
@@ -205,6 +210,8 @@ class _Recorder(TorchFunctionMode):
         options = options_of(op, args, kwargs)
         if op == "scaled_dot_product_attention":
             options["entropy"] = attention_entropy(args, kwargs)
+        if op in RECURRENT | CELLS:
+            options |= inside(func, op, args, outputs[0])
         node = Node(
             len(self.nodes),
             op,
@@ -225,7 +232,7 @@ class _Recorder(TorchFunctionMode):
 
 def is_matrix(op: str, roots: tuple[str, ...]) -> bool:
     """Whether this is an operation of a layer with weights."""
-    return op in AFFINE and bool(roots)
+    return op in AFFINE | RECURRENT and bool(roots)
 
 
 def _matrices(given: list[Tensor], roots: dict[int, tuple[str, ...]]) -> list[str]:

@@ -9,7 +9,8 @@ conversion to numpy.
 
 ## When it is wrong
 Behind zero-initialized layers gradients are zero at the first step; the rule looks again after
-real steps and with perturbed weights. Biases before a batch norm have none by nature.
+real steps and with perturbed weights. Biases before a batch norm have none by nature. A recurrent
+layer whose direction is left after one step does not use the weights of its states: mentioned only.
 
 Evidence: exact: gradients that are None or zero on several batches, also after the weights were
 perturbed.
@@ -71,9 +72,14 @@ class NoGradient(Rule):
             name, how = cut[0]
             heads = {layer_name(node) for node in flow.start.affine()}
             owner = name.rpartition(".")[0]
+            states = all(n.rpartition(".")[2].startswith("weight_hh_l") for n, _ in cut)
             yield self.finding(
                 owner if owner in heads or owner else name,
+                severity="advice" if states else "error",
                 gradient=how,
                 parameters=f"{len(cut)} of {len(wanted)}: {', '.join(n for n, _ in cut[:3])}",
-                fix=CUT,
+                fix="take the last state of each direction (h_n): at the last step, the direction "
+                "that reads backward has read one step only"
+                if states
+                else CUT,
             )

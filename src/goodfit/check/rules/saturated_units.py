@@ -9,7 +9,8 @@ Scale down what feeds it: initialize with variance 1 / fan_in, normalize the inp
 attention scores by sqrt(d).
 
 ## When it is wrong
-Gates (squeeze and excitation, GLU) are meant to close and are skipped, and so are trained nets.
+Gates (squeeze and excitation, GLU) are meant to close and are skipped, and so are trained nets. A
+recurrent layer is judged by the most open of its gates: a forget gate may start nearly shut.
 
 Evidence: measured: mean slopes on a batch of the program's own against their value at unit
 variance.
@@ -81,6 +82,16 @@ class SaturatedUnits(Rule):
                     if start
                     else "lower the learning rate tenfold",
                 )
+        if start and float(node.options.get("open", 1.0)) < self.slope:
+            slope = float(node.options["open"])
+            return self.finding(
+                layer_name(node),
+                severity="error" if slope < self.error_below else "warning",
+                slope=f"{slope:.1%} of its usual value in the most open gate, {node.op}",
+                when="at the start",
+                fix=f"initialize {layer_name(node)} with nn.init.xavier_uniform_ for the weights "
+                f"of the input, nn.init.orthogonal_ for those of the states, and zero biases",
+            )
         entropy = 1.0
         if (
             node.op == "softmax"

@@ -23,7 +23,7 @@ from goodfit.check.finding import Finding
 from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.loss_facts import LossFacts
 from goodfit.check.rules import Rule
-from goodfit.check.rules.signal_vanishing import chain
+from goodfit.check.rules.signal_vanishing import RECURRENT_FIX, chain, recurrent
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Positive
 
@@ -48,15 +48,23 @@ class SignalExploding(Rule):
         grown = peak.spread_out / scale
         worst = max(free, key=lambda la: la.gain)
         if grown > self.most and peak.spread_out > 20 and scale > 1e-3:
+            steps = recurrent(flow, worst)
+            weights = (
+                "the states' multiply at every step"
+                if steps
+                else f"standard deviation {worst.weight_std:.2g}, He's is "
+                f"{(2 / worst.fan_in) ** 0.5:.2g}"
+            )
             yield self.finding(
                 worst.name,
                 severity="error" if grown > self.error_above else "warning",
                 spread=f"{peak.spread_out:.3g} between samples at {peak.name}, "
                 f"{first.spread_in:.2g} at the input",
                 gain=f"{worst.gain:.2g} here, the largest of {len(layers)} layers",
-                weights=f"standard deviation {worst.weight_std:.2g}, He's is "
-                f"{(2 / worst.fan_in) ** 0.5:.2g}",
-                fix=f'nn.init.kaiming_normal_(weight, nonlinearity="relu") at {worst.name}, '
+                weights=weights,
+                fix=f"{RECURRENT_FIX}, at {worst.name}"
+                if steps
+                else f'nn.init.kaiming_normal_(weight, nonlinearity="relu") at {worst.name}, '
                 f"and zero the last layer of residual branches",
-                patch={"init": [{"kind": "kaiming"}]},
+                patch={} if steps else {"init": [{"kind": "kaiming"}]},
             )

@@ -21,6 +21,7 @@ from typing import ClassVar
 
 from goodfit.check.finding import Finding
 from goodfit.check.probes.flow import Flow, Layer
+from goodfit.check.probes.operations import RECURRENT
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
@@ -30,6 +31,15 @@ FIX = (
     'nn.init.kaiming_normal_(weight, nonlinearity="relu") before a ReLU, '
     'nonlinearity="linear" (gain 1) before tanh or SELU'
 )
+RECURRENT_FIX = (
+    "nn.init.orthogonal_ for the weights of the states (times one: they multiply at every step), "
+    "nn.init.xavier_uniform_ for those of the input, and biases that leave the gates half open"
+)
+
+
+def recurrent(flow: Flow, layer: Layer) -> bool:
+    """Whether the layer goes through its input step by step."""
+    return flow.start.nodes[layer.node].op in RECURRENT
 
 
 def chain(flow: Flow) -> list[Layer]:
@@ -65,7 +75,7 @@ class SignalVanishing(Rule):
                 spread=f"{last.spread_in:.2g} between samples at {last.name}, "
                 f"{first.spread_in:.2g} at the input",
                 gain=f"{worst.gain:.2g} here, the least of {len(layers)} layers",
-                fix=FIX,
+                fix=RECURRENT_FIX if recurrent(flow, worst) else FIX,
                 patch={"init": [{"kind": "kaiming"}]},
             )
             return
