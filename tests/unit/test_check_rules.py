@@ -1,12 +1,14 @@
 """Rules judge made-up records: no model is needed to know what they say."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from goodfit.check.probes.dry_run import DryRun
 from goodfit.check.probes.evaluation import Evaluation, Expectation
+from goodfit.check.probes.held_out import HeldOut
 from goodfit.check.probes.learnable import Learnable
 from goodfit.check.probes.loss_facts import LossFacts
 from goodfit.check.probes.norms import Norm, Norms
@@ -228,3 +230,35 @@ def test_the_catch_all_wants_a_reference_that_succeeds():
     assert not alarms(
         "cannot-overfit-batch", Overfit(2.3, 2.3, 0.2, 1.0, 16, 60), Training(run(2.3, 1.0))
     )
+
+
+def test_a_net_that_knows_held_out_images_acquits_the_labels():
+    blind = Learnable(0.25, 0.26, 0.25, 1000, 200, 4, notes={"near": 0.25})
+    data = Samples(side(normal(1000)))
+    assert alarms("labels-uninformative", data, blind)
+    assert alarms("labels-uninformative", data, blind, HeldOut(0.27, 190, 0.25, 200, 0.25, 0.25))
+    assert not alarms("labels-uninformative", data, blind, HeldOut(0.6, 190, chance=0.25))
+    assert not alarms(
+        "labels-uninformative", data, blind, HeldOut(val=0.6, val_images=200, val_chance=0.25)
+    )
+
+
+@pytest.mark.parametrize(
+    ("val", "renumbered", "count"), [(0.28, 0.4, 1), (0.0, 0.93, 0), (0.8, 0.8, 0)]
+)
+def test_what_the_net_knows_of_train_and_not_of_val_is_a_shift_unless_renumbered(
+    val, renumbered, count
+):
+    data = Samples(side(normal()), side(normal(seed=1)))
+    net = HeldOut(0.95, 190, val, 200, 0.25, 0.25, renumbered)
+    assert len(alarms("train-val-shift", data, net)) == count
+
+
+def test_repeats_with_their_own_labels_are_duplicates_and_with_others_degenerate():
+    few, y = normal(4).repeat(16, 1), (torch.arange(64) % 4)
+    assert not alarms("input-degenerate", Samples(side(few, y)))
+    assert alarms("duplicate-samples", Samples(side(few, y)))
+    assert alarms("input-degenerate", Samples(side(few, torch.arange(64) // 16)))
+    drawn = replace(side(few, y), draws=True)
+    assert alarms("duplicate-samples", Samples(drawn))
+    assert not alarms("duplicate-samples", Samples(replace(side(normal(), y), draws=True)))

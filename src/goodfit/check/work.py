@@ -34,6 +34,15 @@ class Work:
         batches = self.program.train.batches
         return batches[number % len(batches)]
 
+    def lessons(self) -> int:
+        """Train batches that short trainings use; where there are ten, a fifth is held out."""
+        count = len(self.program.train.batches)
+        return count if count < 10 else count - count // 5
+
+    def lesson(self, number: int) -> tuple[Any, Any]:
+        """The batch of a step of a short training."""
+        return self.batch(number % self.lessons())
+
     def small(self, images: int = 64, number: int = 0) -> tuple[Any, Any]:
         """The first images of a train batch, fewer when they are large."""
         x, y = self.batch(number)

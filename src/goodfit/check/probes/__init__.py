@@ -11,8 +11,10 @@ from goodfit.check.probes.dry_run import DryRun, dry_run
 from goodfit.check.probes.evaluation import Evaluation, evaluation
 from goodfit.check.probes.flow import Flow, flow
 from goodfit.check.probes.gradients import Gradients, gradients
+from goodfit.check.probes.held_out import HeldOut, held_out
 from goodfit.check.probes.learnable import Learnable, learnable
 from goodfit.check.probes.loss_facts import LossFacts, loss_facts
+from goodfit.check.probes.modes import Modes, modes
 from goodfit.check.probes.norms import Norms, norms
 from goodfit.check.probes.overfit import Overfit, overfit
 from goodfit.check.probes.samples import Samples, fingerprints, samples, side
@@ -26,6 +28,8 @@ RUNNING: tuple[tuple[type, Callable[[Work], Any]], ...] = (
     (Wiring, wiring),
     (LossFacts, loss_facts),
     (Training, training),
+    (Modes, modes),
+    (HeldOut, held_out),
     (Flow, flow),
     (Gradients, gradients),
     (Evaluation, evaluation),
@@ -36,6 +40,8 @@ NEEDS: dict[type, set[type]] = {
     Learnable: {Samples},
     Flow: {Training},
     Gradients: {Training},
+    Modes: {Training},
+    HeldOut: {Training},
 }  # they look at the trained clone
 
 

@@ -1,12 +1,14 @@
 """Do the inputs say anything about the targets? Nearest neighbours and ridge regression say."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from goodfit.check.probes.features import like_words, plain, words
 from goodfit.check.probes.samples import Samples
 
 MOST = 1500  # samples per side that probes look at
@@ -33,20 +35,38 @@ class Learnable:
     stump_at: int = -1
     stump_within: float = math.nan  # best single feature's held-out accuracy within val
     features: int = 1  # among which it was chosen
+    values: int = 1 << 30  # how many of them, the first ones, are values of the inputs
     wrong: float = math.nan  # labels that the better classifier contradicts on held-out samples
     sure_wrong: float = math.nan  # the same among the quarter that it is surest about
     surest_wrong: float = math.nan  # and among the tenth
     sure: int = 0
     notes: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def informed(self) -> bool:
+        """Whether the classifiers plainly beat chance within train."""
+        error = (self.chance * (1 - self.chance) / max(1, self.tested)) ** 0.5
+        return bool(self.train > self.chance + 4 * error)
+
 
 def learnable(samples: Samples) -> Learnable | None:
     """Fit and test the plain classifiers."""
-    train, val = samples.train, samples.val
+    train = samples.train
     if train.y is None or len(train) < 60:
         return None
+    found = judged(samples, plain)
+    if found is not None and not found.informed and like_words(train.x[:MOST]):
+        return judged(samples, words)
+    return found
+
+
+def judged(samples: Samples, view: Callable[[Tensor], Tensor]) -> Learnable | None:
+    """The plain classifiers on one view of the inputs."""
+    train, val = samples.train, samples.val
+    if train.y is None:
+        return None
     keep = spread(len(train), MOST)
-    features, y = plain(train.x[keep]), train.y[keep]
+    features, y = view(train.x[keep]), train.y[keep]
     known = (y >= 0) & features.isfinite().all(1)
     features, y = features[known], y[known]
     k = int(y.max()) + 1 if len(y) else 0
@@ -72,7 +92,7 @@ def learnable(samples: Samples) -> Learnable | None:
     stump, stump_val, at, stump_within = math.nan, math.nan, -1, math.nan
     if val is not None and val.y is not None and len(val) >= 30:
         pick = spread(len(val), MOST)
-        vf, vy = plain(val.x[pick]), val.y[pick]
+        vf, vy = view(val.x[pick]), val.y[pick]
         good = (vy >= 0) & vf.isfinite().all(1)
         vf, vy = (vf[good] - mean) / std.clamp_min(1e-6 + 1e-3 * float(std.max())), vy[good]
         if len(vy) >= 30:
@@ -105,6 +125,7 @@ def learnable(samples: Samples) -> Learnable | None:
         at,
         stump_within,
         features.shape[1],
+        min(4096, train.x[0].numel()) if train.x.ndim == 3 else 1 << 30,
         *doubts[name],
         {n: r / len(y) for n, r in rights.items()},
     )
@@ -113,28 +134,6 @@ def learnable(samples: Samples) -> Learnable | None:
 def spread(count: int, most: int) -> Tensor:
     """Evenly spaced indices, at most `most`."""
     return torch.arange(count) if count <= most else torch.linspace(0, count - 1, most).long()
-
-
-def plain(x: Tensor) -> Tensor:
-    """Features any data has: the values, and for images also local contrasts pooled over places."""
-    if x.ndim != 4:
-        return x.flatten(1)[:, :4096]
-    side = 12
-    small = F.adaptive_avg_pool2d(x, side) if min(x.shape[-2:]) > side else x
-    generator = torch.Generator().manual_seed(0)
-    kernels = torch.randn(32, x.shape[1], 5, 5, generator=generator)
-    kernels = kernels - kernels.mean((1, 2, 3), keepdim=True)
-    kernels = kernels / kernels.flatten(1).norm(dim=1)[:, None, None, None]
-    source = F.adaptive_avg_pool2d(x, 32) if min(x.shape[-2:]) > 32 else x
-    pooled = []
-    for part in source.split(256):  # type: ignore[no-untyped-call]
-        response = F.conv2d(part, kernels, padding=2).abs()
-        pooled.append(torch.cat([response.mean((2, 3)), response.amax((2, 3))], 1))
-    local = torch.cat(pooled)
-    local = (local - local.mean(0)) / local.std(0).clamp_min(1e-8)
-    flat = small.flatten(1)
-    weight = (flat.shape[1] / local.shape[1]) ** 0.5 * flat.std().clamp_min(1e-8)
-    return torch.cat([flat, local * weight * 0.5], 1)
 
 
 def neighbours(fit: Tensor, y: Tensor, test: Tensor, k: int, among: int = 7) -> Tensor:

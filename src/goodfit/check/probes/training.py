@@ -216,7 +216,7 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
                 group["lr"] = (
                     peak * (factor or 1.0) * (min(1.0, (number + 1) / ramp) if ramp else 1.0)
                 )
-            value, right, promise = step(clone, optimizer, *work.batch(number))
+            value, right, promise = step(clone, optimizer, *work.lesson(number))
             losses.append(value)
             accuracies.append(right)
             predicted.append(promise)

@@ -45,7 +45,9 @@ class LabelLeak(Rule):
         signed = found.stump - found.stump_val > self.gap and not changed
         if signed and found.stump > found.chance + self.gap:
             yield self.finding(
-                f"input feature {found.stump_at}",
+                f"input feature {found.stump_at}"
+                if found.stump_at < found.values
+                else "the inputs",
                 train=f"{found.stump:.0%} accuracy from this feature alone",
                 val=f"{found.stump_val:.0%}",
                 chance=min(1.0, p * found.features),

@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 
 from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.held_out import HeldOut
 from goodfit.check.probes.learnable import Learnable
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
@@ -34,6 +35,7 @@ class LabelMappingMismatch(Rule):
     severity: ClassVar[Severity] = "error"
     statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Learnable,)
+    also: ClassVar[tuple[type, ...]] = (HeldOut,)
     gain: Fraction = 0.15  # accuracy that renumbering must win
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
@@ -49,6 +51,9 @@ class LabelMappingMismatch(Rule):
         ]
         best = float(table[rows, columns].sum()) / found.tested_val
         same = float(table.diagonal().sum()) / found.tested_val
+        learned = seen.get(HeldOut)
+        if learned is not None and learned.comparable and not learned.renumberable:
+            return
         if not moved or best - same < self.gain or best < 1.5 * found.chance:
             return
         won = sum(int(table[r, c]) for r, c in moved)

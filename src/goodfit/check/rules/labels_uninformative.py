@@ -9,8 +9,9 @@ Print ten samples with their labels. Re-pair them: sort files and labels by the 
 shuffle both with the same permutation.
 
 ## When it is wrong
-When the signal is too faint for plain classifiers on the samples seen; the rule keeps silent as
-soon as any of them, or the program itself on val, beats chance.
+When the signal is too faint for plain classifiers on the samples seen, and the net is still blind
+to it; the rule keeps silent as soon as any of them, or the net after a few dozen steps on images
+held out, beats chance.
 
 Evidence: statistical: the chance that classifiers score so low although inputs were worth a tenth
 more than guessing; Holm over the report.
@@ -24,6 +25,7 @@ from typing import ClassVar
 from scipy.stats import binom
 
 from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.held_out import HeldOut
 from goodfit.check.probes.learnable import Learnable
 from goodfit.check.probes.loss_facts import LossFacts
 from goodfit.check.probes.samples import Samples
@@ -32,11 +34,20 @@ from goodfit.check.seen import Seen
 from goodfit.ingredient import Count, Fraction
 
 
+def knowing(found: HeldOut) -> bool:
+    """Whether the trained net beats chance on images that it was not trained on."""
+    sides = (
+        (found.train, found.images, found.chance),
+        (found.val, found.val_images, found.val_chance),
+    )
+    return any(n > 0 and binom.sf(round(right * n) - 1, n, c) < 1e-3 for right, n, c in sides)
+
+
 class LabelsUninformative(Rule):
     severity: ClassVar[Severity] = "error"
     statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples, Learnable)
-    also: ClassVar[tuple[type, ...]] = (LossFacts,)
+    also: ClassVar[tuple[type, ...]] = (LossFacts, HeldOut)
     least: Count = 250  # samples tested, below which a weak signal could hide
     chance_level: Fraction = 0.02
     gain: Fraction = 0.1  # over guessing, that inputs which say anything are taken to give
@@ -58,6 +69,8 @@ class LabelsUninformative(Rule):
             and binom.sf(round(found.val * found.tested_val) - 1, found.tested_val, found.chance)
             < 1e-3
         )
+        learned = seen.get(HeldOut)
+        knows = knows or (learned is not None and knowing(learned))
         if p < self.chance_level or knows or by_val or right > found.chance * 1.3:
             return
         informed = min(0.99, found.chance + self.gain)

@@ -68,14 +68,13 @@ class LrTooHigh(Rule):
         """It learns, but its first steps jumped, and a tenth of the rate is far ahead of it."""
         tenth = found.at(0.1)
         if tenth is not None and tenth.outruns(found.own):
-            yield self._slower(found, tenth, highest=f"{max(found.own.losses[:10]):.3g}")
+            yield self._slower(found, tenth, f", {max(found.own.losses[:10]):.3g} on the way")
 
-    def _slower(self, found: Training, best: Run, **more: str) -> Finding:
+    def _slower(self, found: Training, best: Run, way: str = "") -> Finding:
         lr = found.peak * (best.factor or 0.1)
         return self.finding(
             "the optimizer",
-            loss=shown(found.own) + f" at {found.peak:.3g}",
-            **more,
+            loss=shown(found.own) + f" at {found.peak:.3g}{way}",
             slower=shown(best) + f" at {lr:.3g}",
             fix=f"set the learning rate to {lr:.3g}",
             patch={"optimizer.lr": float(f"{lr:.3g}")},

@@ -60,8 +60,19 @@ def nearest(a: Tensor, b: Tensor, skip_self: bool = False) -> Tensor:
 
 
 def rich(x: Tensor) -> bool:
-    """Whether inputs are so various that two never are equal by nature."""
-    return x[0].numel() >= 64 and len(x[:64].unique()) > 64  # type: ignore[no-untyped-call]
+    """Whether inputs are so various that two never are equal by nature.
+
+    Many values say so, and so do samples that all lie far from each other unless they are equal.
+    """
+    if x[0].numel() < 64:
+        return False
+    if len(x[:64].unique()) > 64:  # type: ignore[no-untyped-call]
+        return True
+    some = x[:400].flatten(1).unique(dim=0)  # type: ignore[no-untyped-call]
+    if len(some) < 32 or not bool(some.isfinite().all()):
+        return False
+    apart = torch.pdist(some.float()).square()
+    return float(apart.min()) > 0.3 * float(apart.median())
 
 
 class TrainValLeak(Rule):

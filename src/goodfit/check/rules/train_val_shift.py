@@ -16,7 +16,8 @@ or noise) and looks for large offsets and scales and for reversed signs.
 
 Evidence: statistical: moments of single images in standard errors, half of val beyond train's 1%
 and 99% quantiles, a plain classifier that learns either side but does not carry over, however the
-classes are renumbered; Holm over the report. Different shapes are exact.
+classes are renumbered, or the net itself, which after a few dozen steps knows train images held
+out from it and not val's; Holm over the report. Different shapes are exact.
 
 Source: two-sample tests against the spread of single images: half of val beyond train's 1% and 99%
 quantiles has a chance below 1e-60 from 100 images of one distribution.
@@ -31,6 +32,7 @@ from scipy.stats import binom, norm
 from torch import Tensor
 
 from goodfit.check.finding import Finding, Severity
+from goodfit.check.probes.held_out import HeldOut
 from goodfit.check.probes.learnable import Learnable
 from goodfit.check.probes.samples import Samples
 from goodfit.check.rules import Rule
@@ -61,7 +63,7 @@ class TrainValShift(Rule):
     severity: ClassVar[Severity] = "error"
     statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples,)
-    also: ClassVar[tuple[type, ...]] = (Learnable,)
+    also: ClassVar[tuple[type, ...]] = (Learnable, HeldOut)
     offset: Positive = 1.0  # shift of the mean, in standard deviations of the values
     scale: Positive = 2.2  # ratio of contrasts
     plain_offset: Positive = 0.5  # the same two where train is known not to be augmented
@@ -94,7 +96,25 @@ class TrainValShift(Rule):
         learnable = seen.get(Learnable)
         if not found and learnable is not None and not data.augmented:
             found = list(self.carried(learnable))
+        learned = seen.get(HeldOut)
+        if not found and learned is not None:
+            found = list(self.by_the_net(learned))
         yield from found
+
+    def by_the_net(self, found: HeldOut) -> Iterator[Finding]:
+        """The net knows train images that it was not trained on, and of val's far fewer."""
+        if not found.comparable or found.renumberable:
+            return
+        carried = found.val - found.val_chance
+        z = (found.known - carried) / (0.25 / found.images + 0.25 / found.val_images) ** 0.5
+        if carried < (1 - self.lost) * found.known and z > self.sure:
+            yield self.finding(
+                "val inputs",
+                chance=float(norm.sf(z)),
+                train=f"{found.train:.0%} of {found.images} images held out from a short training",
+                val=f"{found.val:.0%} of {found.val_images}",
+                fix=FIX,
+            )
 
     def carried(self, found: Learnable) -> Iterator[Finding]:
         """Either side can be learned, and what is learned on train says little on val."""
