@@ -1,5 +1,6 @@
 """Losses that miss their targets, steps that go astray, and evaluation that is another net."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -75,3 +76,108 @@ def test_a_step_uphill_on_a_likelihood_is_right():
     loss = lambda out, y: -F.cross_entropy(out, y)  # noqa: E731
     found = alarms(model, "loss-sign", loss=loss, optimizer=Handmade(model.parameters(), 1.0))
     assert found == ["the loss"]  # its sign is what is turned, and said once
+
+
+class Shadowed(nn.Module):
+    """Trains a net and evaluates a copy that follows it, at `rate`, with or without its buffers."""
+
+    def __init__(self, rate: float, *, buffers: bool) -> None:
+        super().__init__()
+        self.net = mlp()
+        self.net.insert(1, nn.BatchNorm1d(32))
+        self.shadow = deepcopy(self.net).requires_grad_(False)
+        self.rate, self.buffers_too = rate, buffers
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        for mine, its in zip(self.shadow.parameters(), self.net.parameters(), strict=True):
+            mine.lerp_(its, self.rate)
+        for mine, its in zip(self.shadow.buffers(), self.net.buffers(), strict=True):
+            mine.copy_(its if self.buffers_too else mine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self.shadow(5 * x + 20)  # statistics that are never copied matter
+        self.follow()
+        return self.net(5 * x + 20)
+
+
+@pytest.mark.parametrize(
+    ("rate", "buffers", "where"),
+    [(0.2, False, ["shadow"]), (0.2, True, []), (1e-3, True, []), (0.0, True, [])],
+)
+def test_an_average_that_evaluation_uses_must_arrive_whole(rate, buffers, where):
+    """A slow one, and one that the user's own loop moves, are still on their way."""
+    model = Shadowed(rate, buffers=buffers)
+    optimizer = torch.optim.Adam(model.net.parameters(), 1e-2)
+    found = alarms(model, "eval-expectation-mismatch", optimizer=optimizer)
+    assert found == where
+
+
+class AddsAll(nn.Module):
+    """Weighs parts to a total of one in training; evaluation may add them all."""
+
+    def __init__(self, *, sick: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.parts = nn.ModuleList(nn.Linear(16, 32) for _ in range(8))
+        self.head, self.sick = nn.Linear(32, 4), sick
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.stack([torch.relu(part(x)) for part in self.parts])
+        return self.head(h.sum(0) if self.sick and not self.training else h[0])
+
+
+@pytest.mark.parametrize(("sick", "where"), [(True, ["the model"]), (False, [])])
+def test_parts_that_only_evaluation_adds_are_a_mismatch(sick, where):
+    assert alarms(AddsAll(sick=sick), "eval-expectation-mismatch") == where
+
+
+def test_slow_batch_norms_lag_behind_by_nature():
+    model = mlp()
+    model.insert(1, nn.BatchNorm1d(32, momentum=0.01))
+    far = [(5 * x + 3, y) for x, y in blobs()]
+    assert not alarms(model, "eval-expectation-mismatch", train_batches=far)
+
+
+def squares(out: Tensor, y: Tensor) -> Tensor:
+    return (out - y).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "where"), [(squares, ["the loss"]), (lambda out, y: squares(out[:, 0], y), [])]
+)
+def test_a_column_less_a_row_is_a_table_of_all_pairs(loss, where):
+    nearest = lambda out: -(out - torch.arange(4)).square()  # noqa: E731
+    assert alarms(mlp(1), "loss-target-mismatch", loss=loss, logits=nearest) == where
+
+
+@pytest.mark.parametrize(("low", "where"), [(0, ["class 0"]), (-1, [])])
+def test_a_hinge_loss_on_labels_of_zero_ignores_them(low, where):
+    def hinge(out: Tensor, y: Tensor) -> Tensor:
+        return torch.relu(1 - torch.where(y == 1, 1, low) * out[:, 0]).mean()
+
+    two = lambda out: torch.cat([-out, out], 1)  # noqa: E731
+    given = {"loss": hinge, "logits": two, "train_batches": blobs(2)}
+    assert alarms(mlp(1), "loss-ignores-samples", **given) == where
+
+
+@pytest.mark.parametrize(
+    ("share", "largest", "where"), [(0.2, False, ["the loss"]), (0.2, True, []), (0.9, False, [])]
+)
+def test_a_loss_of_the_easiest_few_ignores_the_others(share, largest, where):
+    """The hardest few, and all but the hardest, are what is meant."""
+
+    def mined(out: Tensor, y: Tensor) -> Tensor:
+        each = F.cross_entropy(out, y, reduction="none")
+        return each.topk(int(share * len(each)), largest=largest).values.mean()
+
+    assert alarms(mlp(), "loss-ignores-samples", loss=mined) == where
+
+
+def test_mining_leaves_a_rare_class_out_by_luck_only():
+    def mined(out: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(out, y, reduction="none").topk(max(1, len(y) // 20)).values.mean()
+
+    rare = [(x, y.where(y > 0, 1).index_fill(0, torch.tensor([0]), 0)) for x, y in blobs()]
+    assert not alarms(mlp(), "loss-ignores-samples", loss=mined, train_batches=rare)

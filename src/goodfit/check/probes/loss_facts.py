@@ -14,12 +14,15 @@ from goodfit.check.work import Work, joined, truth
 class LossFacts:
     """Measured on the user's targets; nan where it could not be measured.
 
-    Nothing but the start is known where the loss takes something else than the scores: a
-    `logits` that computes them anew, or a loss that draws.
+    Only the start, `unpaired` and `ignored` are known where the loss takes something else than
+    the scores: a `logits` that computes them anew, or a loss that draws.
 
     doubled: loss of a batch taken twice over that of the batch. constant: at zero scores.
     rewarded: share of samples whose true score the loss wants higher than the mean of the others.
     elsewhere: share for which it wants one wrong score higher than all other scores together.
+    easiest: how surely the samples that count have the higher true score (area under the ROC).
+    counted: share of samples that have a gradient.
+    unpaired: the loss stays the same when targets are dealt to other samples.
     shift: the loss does not change when all scores of a sample rise alike (softmax inside).
     linear: the loss is linear in the scores (it wants log-probabilities).
     best: the loss when the true class gets the highest score the model can give, others the lowest.
@@ -32,6 +35,9 @@ class LossFacts:
     punished: float = math.nan
     elsewhere: float = 0.0
     judged: int = 0
+    easiest: float = 0.5
+    counted: float = 1.0
+    unpaired: bool = False
     shift: bool = False
     linear: bool = False
     depends_on_others: float = 0.0
@@ -70,8 +76,11 @@ def loss_facts(work: Work) -> LossFacts:
     def loss(z: Tensor, t: object = y) -> Tensor:
         return clone.loss_of_scores(z, t, like=output if t is y else None)
 
+    facts |= _quiet(lambda: {"unpaired": _unpaired(clone, output, scores, y)})
     again = _quiet(lambda: {"start": float(loss(scores))}).get("start", math.nan)
     if not abs(float(again) - start) < 1e-3 * max(1.0, abs(start)):  # type: ignore[arg-type]
+        if classes is not None and isinstance(output, Tensor) and len(output) == len(classes):
+            facts |= _quiet(lambda: _ignored(lambda z: clone.loss(z, y), output, classes))
         return LossFacts(**facts)  # type: ignore[arg-type]
     facts |= _quiet(lambda: {"constant": float(loss(torch.zeros_like(scores)).detach())})
     if isinstance(y, Tensor):
@@ -85,6 +94,7 @@ def loss_facts(work: Work) -> LossFacts:
             return loss(z.reshape(scores.shape))
 
         facts |= _quiet(lambda: _rewards(of_table, table, classes))
+        facts |= _quiet(lambda: _ignored(of_table, table, classes))
         facts |= _quiet(lambda: _mixing(of_table, table))
         facts |= _quiet(lambda: _accuracy(clone, x, classes))
         facts |= _quiet(lambda: _bounds(work, x, of_table, table, classes))
@@ -133,7 +143,7 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
     """The sign of the loss's wish for each sample's true score, at small random scores."""
     z = (0.1 * torch.randn_like(scores.float())).requires_grad_()
     (g,) = torch.autograd.grad(loss(z), z)  # type: ignore[operator]
-    k = g.shape[1]
+    k, z = g.shape[1], z.detach()
     if k == 1:
         wish = -g[:, 0] * (2 * classes.clamp(0, 1) - 1)
         alone = torch.zeros_like(wish, dtype=torch.bool)
@@ -141,13 +151,11 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
         inside = (classes >= 0) & (classes < k)
         true = g.gather(1, classes.clamp(0, k - 1)[:, None])[:, 0]
         wish = ((g.sum(1) - true) / (k - 1) - true)[inside]
-        classes, g = classes[inside], g[inside]
+        classes, g, z = classes[inside], g[inside], z[inside]
         up = (-g).clamp_min(0).scatter(1, classes[:, None], 0)
         alone = up.amax(1) > up.sum(1) / 2 if k > 2 else torch.zeros_like(wish, dtype=torch.bool)
     scale = g.abs().max().clamp_min(1e-30)
     none = g.abs().amax(1) <= 1e-7 * scale
-    counts = {int(c): int((classes == c).sum()) for c in classes.unique()}  # type: ignore[no-untyped-call]
-    ignored = {c: n for c, n in counts.items() if n >= 3 and bool(none[classes == c].all())}
     clear = wish[~none]
     judged = len(clear)
     return {
@@ -155,8 +163,64 @@ def _rewards(loss: object, scores: Tensor, classes: Tensor) -> dict[str, object]
         "punished": float((clear < 0).float().mean()) if judged else math.nan,
         "elsewhere": float(alone[~none].float().mean()) if judged else 0.0,
         "judged": judged,
-        "ignored": ignored,
+        "easiest": _easiest(z, classes, ~none),
+        "counted": float((~none).float().mean()),
     }
+
+
+def _easiest(z: Tensor, classes: Tensor, counted: Tensor) -> float:
+    """How surely a sample that counts has a higher true score than one that does not."""
+    if z.shape[1] == 1:
+        lead = z[:, 0] * (2 * classes.clamp(0, 1) - 1)
+    else:
+        lead = z.gather(1, classes[:, None])[:, 0] - z.mean(1)
+    ahead = lead[counted][:, None] > lead[~counted]
+    return float(ahead.float().mean()) if ahead.numel() else 0.5
+
+
+def _ignored(loss: object, like: Tensor, classes: Tensor, draws: int = 5) -> dict[str, object]:
+    """Classes none of whose samples has a gradient, at any of a few small random outputs.
+
+    A loss of the hardest few leaves out many a sample: a class is ignored only if luck would
+    not leave out all of it, given how many of the others count.
+    """
+    counts = []
+    for _ in range(draws):
+        z = (0.1 * torch.randn_like(like.float())).requires_grad_()
+        (g,) = torch.autograd.grad(loss(z), z)  # type: ignore[operator]
+        size = g.flatten(1).abs().amax(1)
+        counts.append(size > 1e-7 * size.max().clamp_min(1e-30))
+    counted = torch.stack(counts).float()
+    ignored = {}
+    most = like.shape[1] if like.ndim > 1 and like.shape[1] > 1 else math.inf
+    for c in classes.unique().tolist():  # type: ignore[no-untyped-call]
+        mine = classes == c
+        n = int(mine.sum())
+        if c < 0 or c >= most or n < 3 or n == len(classes) or bool(counted[:, mine].any()):
+            continue
+        if (1 - float(counted[:, ~mine].mean())) ** (n * draws) < 1e-6:
+            ignored[int(c)] = n
+    return {"ignored": ignored}
+
+
+def _unpaired(clone: Clone, output: object, scores: Tensor, y: Tensor) -> bool:
+    """Whether targets may be dealt to other samples and the loss, which uses them, stays."""
+    if not isinstance(y, Tensor) or y.ndim == 0 or len(y) != len(scores) or len(y) < 8:
+        return False
+
+    def at(targets: Tensor) -> float:
+        reseed(8)
+        with torch.no_grad():
+            return float(clone.loss(output, targets))
+
+    value = at(y)
+    dealt = [y.roll(1, 0), y.flip(0), y[torch.randperm(len(y), device=y.device)]]
+    moved = all(bool((t != y).float().mean() > 0.1) for t in dealt)
+    spread = float(scores.float().std(0).mean()) / len(y) ** 0.5  # what chance would change
+    if not moved or spread < 1e-4 * abs(value) or abs(at(y) - value) > 1e-7 * abs(value):
+        return False
+    uses = abs(at(y[:1].expand_as(y)) - value) > 1e-4 * abs(value)
+    return uses and all(abs(at(t) - value) < 1e-6 * abs(value) for t in dealt)
 
 
 def _mixing(loss: object, scores: Tensor) -> dict[str, object]:

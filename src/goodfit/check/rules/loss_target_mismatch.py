@@ -2,16 +2,18 @@
 
 ## Why it matters
 Then falling loss and rising accuracy have nothing to do with each other: targets are shifted or
-shuffled against the scores, or a softmax runs over the batch.
+shuffled against the scores, a softmax runs over the batch, or (n, 1) outputs and (n,) targets
+make a table of all pairs.
 
 ## What to do
-Compare three rows of scores, targets and gradients by hand; take softmax and sums over dim=1.
+Compare three rows of scores, targets and gradients by hand; take softmax and sums over dim=1; give
+outputs and targets one shape.
 
 ## When it is wrong
 Losses on pairs or triplets of samples depend on the batch by design: silence the rule for them.
 
 Evidence: statistical: binomial over samples, Holm over the report; that a sample's gradient turns
-with the others' scores is measured.
+with the others' scores is measured; that targets may change places is exact.
 
 Source: sign test over samples of the loss's gradient at the true score.
 """
@@ -37,6 +39,15 @@ class LossTargetMismatch(Rule):
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         facts = seen[LossFacts]
+        if facts.unpaired:
+            yield self.finding(
+                "the loss",
+                targets="may change places between samples: the loss stays the same to the last "
+                "digits",
+                fix="give outputs and targets one shape, output.squeeze(1) or target[:, None]: "
+                "(n, 1) and (n,) make a table of all pairs",
+            )
+            return
         if facts.judged < 8:
             return
         sign_error = facts.punished > 0.9 and facts.elsewhere < 0.9
