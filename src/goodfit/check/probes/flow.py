@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from goodfit.check.probes.operations import ATTENTION, NORMS, RESHAPES
+from goodfit.check.probes.reading import Reading, reading
 from goodfit.check.probes.trace import Node, Trace, is_weighted, layer_name, trace
 from goodfit.check.program import Clone, reseed
 from goodfit.check.work import Work, accuracy
@@ -52,6 +53,7 @@ class Flow:
     scores_after: Tensor | None = None
     trained: bool = False  # weights do not look like any initialization
     sources: dict[str, str] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
 
 
 def flow(work: Work) -> Flow:
@@ -77,7 +79,15 @@ def flow(work: Work) -> Flow:
         scores,
         scores_after,
         looks_trained(clone.model) or knows(scores, y),
+        reading=_read(work, x),
     )
+
+
+def _read(work: Work, x: object) -> Reading:
+    try:
+        return reading(work, x)
+    except Exception:  # an input that cannot be differentiated or exchanged says nothing
+        return Reading()
 
 
 def knows(scores: Tensor, y: object) -> bool:

@@ -142,6 +142,7 @@ class _Recorder(TorchFunctionMode):
         self.nodes: list[Node] = []
         self.called: set[str] = set()
         self._made: dict[int, int] = {}  # id of a tensor: the operation that made it
+        self._whole: dict[int, int] = {}  # the same of whole numbers made of an operation's output
         self._roots: dict[int, tuple[str, ...]] = {}  # id: parameters it is a function of
         self._keep: list[Tensor] = []  # so that no id is used twice
         self._stats: dict[int, Stats | None] = {}
@@ -190,6 +191,9 @@ class _Recorder(TorchFunctionMode):
         op = plain_name(name)
         given = list(_tensors([*args, *kwargs.values()]))
         data = [t for t in given if id(t) in self._made]
+        source = self._made
+        if not data:  # indices into a table that were computed: the way goes on through them
+            data, source = [t for t in given if id(t) in self._whole], self._whole
         roots = tuple(dict.fromkeys(r for t in given for r in self._roots.get(id(t), ())))
         before = stats_of(data[0].detach(), "input") if data and is_matrix(op, roots) else None
         entering = slope_of(op, data[0]) if data and op in SQUASHERS else 1.0
@@ -202,6 +206,10 @@ class _Recorder(TorchFunctionMode):
             return result
         outputs = [t for t in _tensors(result) if t.is_floating_point() or t.is_complex()]
         if not outputs:
+            for out in _tensors(result):
+                if source[id(data[0])] >= 0:
+                    self._whole[id(out)] = source[id(data[0])]
+                    self._keep.append(out)
             return result
         if op in SQUASHERS or op in SOFTMAXES or is_matrix(op, roots) or op in RECTIFIERS | CURVES:
             stats = stats_of(outputs[0].detach(), op, entering)
@@ -216,7 +224,7 @@ class _Recorder(TorchFunctionMode):
             len(self.nodes),
             op,
             self._stack[-1],
-            tuple(dict.fromkeys(self._made[id(t)] for t in data)),
+            tuple(dict.fromkeys(source[id(t)] for t in data)),
             tuple(_matrices(given, self._roots)) or roots,
             tuple(outputs[0].shape),
             stats,
