@@ -9,6 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from goodfit.check import check
+from goodfit.check.probes.steps import ceiling, fast_place
+from goodfit.check.probes.training import Run, Training
+from goodfit.check.rules import Rule
+from goodfit.check.seen import Seen
+from goodfit.ingredient import find
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -181,3 +186,49 @@ def test_mining_leaves_a_rare_class_out_by_luck_only():
 
     rare = [(x, y.where(y > 0, 1).index_fill(0, torch.tensor([0]), 0)) for x, y in blobs()]
     assert not alarms(mlp(), "loss-ignores-samples", loss=mined, train_batches=rare)
+
+
+class Boxed(torch.optim.Adam):
+    """Clamps all weights after each step."""
+
+    box = 0.01
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.clamp_(-self.box, self.box)
+
+
+@pytest.mark.parametrize(("box", "where"), [(0.01, ["the optimizer"]), (1.0, [])])
+def test_a_step_that_clamps_nearly_all_of_the_weights_away(box, where):
+    model = nn.Sequential(mlp(32), nn.ReLU(), mlp(4, nn.Linear(32, 32)))
+    optimizer = Boxed(model.parameters(), 2e-3)
+    optimizer.box = box
+    assert alarms(model, "weight-decay-scale", optimizer=optimizer) == where
+
+
+def test_only_a_group_far_faster_than_all_others_is_slowed_for_a_trial():
+    assert ceiling([1.0, 5e-3, 1e-3]) == 5e-3
+    assert ceiling([1e-3, 1e-3]) is ceiling([1e-3]) is ceiling([0.01, 0.0, 1e-3]) is None
+    model = mlp()
+    groups = [{"params": model[0].parameters()}, {"params": model[2].parameters()}]
+    assert fast_place(model, torch.optim.SGD(groups, 0.1), [1e-3, 1.0]) == "2"
+
+
+@pytest.mark.parametrize(("end", "right", "where"), [(0.2, 0.98, ["0"]), (0.6, 0.75, [])])
+def test_a_group_is_too_fast_where_the_next_ones_rate_is_far_better(end, right, where):
+    """A slow trunk below a fast head is fine-tuning: as slow as the trunk, the head learns less."""
+    given = {"start": 1.4, "images": 256, "accuracy_start": 0.25}
+    own = Run(1.0, (1.4, 0.6), end=0.6, accuracy_end=0.75, **given)
+    level = Run(1.0, (1.4, end), end=end, accuracy_end=right, **given)
+    seen = Seen(Training(own, level=level, level_at="0", level_lr=0.005))
+    assert [f.where for f in find(Rule, "lr-too-high")()(seen)] == where
+
+
+@pytest.mark.parametrize(("decay", "where"), [(20.0, ["the optimizer"]), (0.01, [])])
+def test_adagrad_that_stops_at_once(decay, where):
+    model = mlp()
+    optimizer = torch.optim.Adagrad(model.parameters(), 0.05, lr_decay=decay)
+    assert alarms(model, "optimizer-hyperparameters", optimizer=optimizer) == where

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from goodfit.check.probes.schedule import mean_factor, peaks, warms_up
+from goodfit.check.probes.steps import ceiling, fast_place, left_by_a_step
 from goodfit.check.program import Clone, reseed
 from goodfit.check.work import Work, accuracy, affordable, joined
 
@@ -70,6 +71,8 @@ class Run:
 
     def outruns(self, other: "Run") -> bool:
         """Whether this one is plainly further on the same images, in loss and in accuracy."""
+        if not other.finite:
+            return self.learns
         if not self.finite or not self.progress - other.progress > 0.2:
             return False
         if math.isnan(self.accuracy_end):
@@ -103,6 +106,10 @@ class Training:
     warms_up: bool = False
     planned: int | None = None  # steps of the whole run
     mean_factor: float = 1.0  # of the schedule over the run, relative to its peak
+    level: Run | None = None  # with the fastest group as slow as the next, where it is far faster
+    level_at: str = ""  # the first module of that group
+    level_lr: float = 0.0
+    left: float = 1.0  # of the weights' size by a step without gradients, where nothing is learned
 
     @property
     def learns(self) -> bool:
@@ -158,6 +165,11 @@ def training(work: Work) -> Training:
             reference = train(work, fresh, steps, None)
             if reference.learns and not own.finite:
                 work.after = fresh
+    limit = ceiling(peaks(work)) if own_optimizer and not own.broke else None
+    level = None
+    if limit is not None and work.left() > 3:
+        level = train(work, program.clone(), steps, 1.0, limit)
+    left = left_by_a_step(program) if reference is not None and reference.learns else 1.0
     work.learned = any(run.learns for run in [own, *others, *([reference] if reference else [])])
     x, y = probe_batch(work)
     return Training(
@@ -170,6 +182,12 @@ def training(work: Work) -> Training:
         warms_up(work),
         program.steps,
         mean_factor(work),
+        level,
+        fast_place(program.model, program.optimizer, peaks(work))
+        if level is not None and program.optimizer is not None
+        else "",
+        limit or 0.0,
+        left,
     )
 
 
@@ -193,8 +211,13 @@ def factors(own: Run, updates: dict[str, float]) -> list[float]:
     return faster + slower if moved < 1e-4 else slower + faster
 
 
-def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
-    """`steps` updates of a clone at `factor` times the learning rate; the reference when None."""
+def train(
+    work: Work, clone: Clone, steps: int, factor: float | None, most: float = math.inf
+) -> Run:
+    """`steps` updates of a clone at `factor` times the learning rate; the reference when None.
+
+    most: the highest rate that a group may have.
+    """
     reseed(work.program.seed + 1)
     optimizer = clone.optimizer
     if factor is None or optimizer is None:
@@ -202,7 +225,7 @@ def train(work: Work, clone: Clone, steps: int, factor: float | None) -> Run:
         optimizer = torch.optim.Adam(wanted, lr=1e-3) if wanted else None
     if optimizer is None:
         return Run(factor, broke="no parameter wants a gradient")
-    reached = peaks(work) if factor is not None else [1e-3]
+    reached = [min(peak, most) for peak in peaks(work)] if factor is not None else [1e-3]
     ramp = steps // 4 if warms_up(work) else 0
     x, y = probe_batch(work)
     start, accuracy_start = measured(clone, x, y)

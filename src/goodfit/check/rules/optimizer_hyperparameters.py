@@ -2,10 +2,11 @@
 
 ## Why it matters
 A momentum of 0.999 remembers a thousand steps and multiplies the learning rate by a thousand; an
-eps above the gradients turns Adam into slow SGD; swapped betas forget the scale.
+eps above the gradients turns Adam into slow SGD; swapped betas forget the scale. Adagrad's lr_decay
+divides the rate by 1 + steps * lr_decay.
 
 ## What to do
-Momentum 0.9; betas (0.9, 0.999); eps 1e-8.
+Momentum 0.9; betas (0.9, 0.999); eps 1e-8; lr_decay 0.
 
 ## When it is wrong
 Large eps is used on purpose with a large learning rate in some recipes (RMSprop on Inception).
@@ -16,6 +17,7 @@ Source: Sutskever et al. 2013; Kingma and Ba 2015, arXiv:1412.6980.
 """
 
 from collections.abc import Iterator
+from math import log1p
 from statistics import median
 from typing import ClassVar
 
@@ -25,7 +27,7 @@ from goodfit.check.probes.training import Training
 from goodfit.check.probes.wiring import Wiring
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
-from goodfit.ingredient import Positive
+from goodfit.ingredient import Fraction, Positive
 
 
 class OptimizerHyperparameters(Rule):
@@ -33,6 +35,7 @@ class OptimizerHyperparameters(Rule):
     also: ClassVar[tuple[type, ...]] = (Gradients, Training)
     horizon: Positive = 60.0  # steps 1 / (1 - momentum) that a momentum may remember
     swamped: Positive = 10.0  # eps over the median gradient
+    decayed: Fraction = 0.04  # mean of a decaying rate over its start, in the first 400 steps
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         wiring, grads, training = seen[Wiring], seen.get(Gradients), seen.get(Training)
@@ -80,6 +83,15 @@ class OptimizerHyperparameters(Rule):
                 )
             elif float(s.get("dampening") or 0.0) >= 0.95 and momentum > 0:
                 yield self.finding(where, dampening=f"{s['dampening']}", fix="set dampening=0")
+            decay = float(s.get("lr_decay") or 0.0) if wiring.optimizer == "Adagrad" else 0.0
+            first = min(400, training.planned or 400) if training is not None else 400
+            if decay > 0 and log1p(first * decay) / (first * decay) < self.decayed:
+                yield self.finding(
+                    where,
+                    lr_decay=f"{decay:g}: the rate is divided by {1 + 10 * decay:.0f} after 10 "
+                    f"steps and by {1 + first * decay:.0f} after {first}",
+                    fix="set lr_decay=0: Adagrad slows down by itself",
+                )
             alpha = s.get("alpha")
             if (
                 wiring.optimizer == "RMSprop"

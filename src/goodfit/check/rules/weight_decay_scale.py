@@ -1,16 +1,18 @@
-"""Weight decay pulls harder than the data.
+"""Weight decay, or a step that clamps, pulls harder than the data.
 
 ## Why it matters
 Weights shrink to zero faster than gradients can build them; the net forgets its input.
 
 ## What to do
-Use 1e-4 to 5e-4 with SGD, 0.01 to 0.1 with AdamW; leave norms and biases out.
+Use 1e-4 to 5e-4 with SGD, 0.01 to 0.1 with AdamW; leave norms and biases out. Take clamps and
+projections out of the step.
 
 ## When it is wrong
 Weights before a normalization do not mind their size; very small learning rates make a large
 decay harmless.
 
-Evidence: measured: settings and gradient norms of this program, judged by their ratio.
+Evidence: measured: settings and gradient norms of this program, judged by their ratio; what one
+step with zero gradients leaves of the weights, where plain Adam learns and this optimizer does not.
 
 Source: shrink per step lr * decay; penalty gradient against data gradient. Loshchilov and Hutter
 2019, arXiv:1711.05101.
@@ -25,7 +27,7 @@ from goodfit.check.probes.training import Training
 from goodfit.check.probes.wiring import Wiring
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
-from goodfit.ingredient import Positive
+from goodfit.ingredient import Fraction, Positive
 
 DECOUPLED = ("AdamW", "NAdamW", "Lion", "Lamb", "LARS")
 
@@ -36,6 +38,7 @@ class WeightDecayScale(Rule):
     shrink: Positive = 2e-3  # share of the weights that one step may remove
     ratio: Positive = 2.0  # penalty gradient over data gradient
     error_above: Positive = 20.0
+    kept: Fraction = 0.5  # of the weights' size, that a step without gradients must leave
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         wiring, grads, training = seen[Wiring], seen[Gradients], seen.get(Training)
@@ -48,6 +51,15 @@ class WeightDecayScale(Rule):
                 fix=f"divide the penalty in the loss by {100 * grads.penalty_ratio:.0e}, or "
                 f"use weight_decay=1e-4 instead",
             )
+        if training is not None and training.left < self.kept and not training.own.learns:
+            yield self.finding(
+                "the optimizer",
+                severity="error",
+                step=f"one with zero gradients leaves {training.left:.0%} of the weights' size",
+                reference="plain Adam learns without it",
+                fix="take out of the step what clamps, projects or shrinks the weights",
+            )
+            return
         rows = [
             (p, grads.start[p.name])
             for p in wiring.parameters
