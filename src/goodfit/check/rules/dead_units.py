@@ -20,29 +20,70 @@ Source: Lu et al. 2019, arXiv:1903.06733. Lecture: Activation Functions, ReLU.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.operations import RECTIFIERS
-from goodfit.check.probes.trace import Trace, layer_name
+from goodfit.check.probes.operations import NORMS, RECTIFIERS
+from goodfit.check.probes.trace import Node, Trace, is_weighted, layer_name
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Fraction
 
+FIX = {
+    "layer": "initialize {} with nn.init.kaiming_normal_ and a zero bias, or use GELU after it",
+    "norm": "start {} with a weight of one and a zero bias, and give the activation after it a "
+    "threshold of zero",
+    "activation": "look at the sign and the threshold of {}: it gives zero where its input passes",
+}
 
-def silent_shares(seen: Trace) -> dict[str, tuple[float, int]]:
-    """Per layer with weights: the share of units its rectifier keeps at zero, and their number."""
-    found: dict[str, tuple[float, int]] = {}
+
+@dataclass(frozen=True)
+class Silent:
+    """The share of units that a rectifier keeps at zero, and their number."""
+
+    share: float
+    units: int
+    cause: str  # what decides it: the weights of a layer, a norm, the activation itself
+
+
+def silent_shares(seen: Trace) -> dict[str, Silent]:
+    """Silent units by the place that silences them."""
+    found: dict[str, Silent] = {}
     for node in seen.nodes:
         if node.op in RECTIFIERS and node.stats is not None and node.stats.silent is not None:
-            source = seen.weighted_before(node.index)
-            name = layer_name(source) if source is not None else node.module or "the model"
-            share, units = float(node.stats.silent.float().mean()), len(node.stats.silent)
-            if name not in found or found[name][0] < share:
-                found[name] = (share, units)
+            share = silence(node)
+            name, cause = silencer(seen, node)
+            if name not in found or found[name].share < share:
+                found[name] = Silent(share, len(node.stats.silent), cause)
     return found
+
+
+def silence(node: Node) -> float:
+    """The share of its units that are zero for every sample."""
+    silent = node.stats.silent if node.stats is not None else None
+    return float(silent.float().mean()) if silent is not None else 0.0
+
+
+def silencer(seen: Trace, node: Node) -> tuple[str, str]:
+    """Where the units of a rectifier die.
+
+    Behind a normalization the layer before it has no say: its scale is divided out. Behind another
+    activation that still lets units through, it is the rectifier itself.
+    """
+    source = seen.weighted_before(node.index)
+    layer = layer_name(source) if source is not None else node.module or "the model"
+    for before in seen.back(node.inputs[0]) if node.inputs else ():
+        if before.op in NORMS:
+            return layer_name(before), "norm"
+        if is_weighted(before):
+            break
+        passes = before.op in RECTIFIERS and silence(before) < silence(node) - 0.05
+        if passes and node.module:
+            return node.module, "activation"
+    return layer, "layer"
 
 
 class DeadUnits(Rule):
@@ -62,15 +103,15 @@ class DeadUnits(Rule):
         images = flow.start.images
         upper = 1 - 0.01 ** (1 / max(1, images))  # of P(active) for a unit that was never active
         first = True
-        for name, (share, units) in before.items():
-            now = after.get(name, (share, units))[0]
+        for name, silent in before.items():
+            share, units = silent.share, silent.units
+            now = after.get(name, silent).share
             dead = min(share, now) if share > self.most else now
             died = now - share
             if units < 4 or not (dead > self.most or (died > self.died and now > self.died)):
                 continue
             fix = (
-                f"initialize {name} with nn.init.kaiming_normal_ and a zero bias, or use GELU "
-                f"after it"
+                FIX[silent.cause].format(name)
                 if share > self.most
                 else "lower the peak learning rate tenfold, or use GELU here"
             )

@@ -23,14 +23,28 @@ from typing import ClassVar
 from goodfit.check.finding import Finding
 from goodfit.check.probes.flow import Flow
 from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.probes.trace import layer_name
+from goodfit.check.probes.wiring import Wiring
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
 from goodfit.ingredient import Positive
 
 
+def last_weights(flow: Flow | None, wiring: Wiring | None) -> str:
+    """The owner of the matrix that makes the scores, whatever operation it takes part in."""
+    if flow is None:
+        return ""
+    heads = [la.name for la in flow.layers if la.head]
+    matrices = {p.name for p in wiring.parameters if p.dims > 1} if wiring is not None else set()
+    for node in flow.start.back(flow.start.output):
+        if matrices & set(node.params):
+            return layer_name(node) if layer_name(node) not in heads else heads[-1]
+    return heads[-1] if heads else ""
+
+
 class InitialLossOff(Rule):
     needs: ClassVar[tuple[type, ...]] = (LossFacts,)
-    also: ClassVar[tuple[type, ...]] = (Flow,)
+    also: ClassVar[tuple[type, ...]] = (Flow, Wiring)
     most: Positive = 3.0  # times the loss of equal scores
     mention: Positive = 1.7
 
@@ -43,9 +57,8 @@ class InitialLossOff(Rule):
             return
         if flow is not None and flow.trained:
             return
-        heads = [la.name for la in flow.layers if la.head] if flow is not None else []
         yield self.finding(
-            heads[-1] if heads else "the last layer",
+            last_weights(flow, seen.get(Wiring)) or "the last layer",
             severity="warning" if ratio > self.most else "advice",
             first_loss=f"{facts.start:.3g}",
             equal_scores=f"{facts.constant:.3g}",

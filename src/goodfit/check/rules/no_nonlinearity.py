@@ -22,7 +22,14 @@ from typing import ClassVar
 from goodfit.check.finding import Finding
 from goodfit.check.probes.evaluation import Evaluation
 from goodfit.check.probes.flow import Flow
-from goodfit.check.probes.operations import AVERAGES, DROPOUTS, RESHAPES
+from goodfit.check.probes.operations import (
+    AVERAGES,
+    CURVES,
+    DROPOUTS,
+    RECTIFIERS,
+    RESHAPES,
+    SQUASHERS,
+)
 from goodfit.check.probes.trace import Node, Trace, is_weighted, layer_name
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
@@ -81,6 +88,12 @@ def pointless(a: Node, b: Node) -> bool:
     return bool(inside >= min(wa[1] * (prod(wa[2:]) if len(wa) > 2 else 1), wb[0]))
 
 
+def idle(seen: Trace) -> str:
+    """The module of the first activation, in a net that is affine all the same."""
+    curved = (n for n in seen.nodes if n.op in CURVES | RECTIFIERS | SQUASHERS and n.stats)
+    return next((node.module for node in curved), "")
+
+
 class NoNonlinearity(Rule):
     needs: ClassVar[tuple[type, ...]] = (Flow, Evaluation)
     also: ClassVar[tuple[type, ...]] = (Training,)
@@ -110,7 +123,7 @@ class NoNonlinearity(Rule):
         layers = flow.start.affine()
         if not bare and len(layers) > 1 and facts.linear < 1e-5:
             yield self.finding(
-                layer_name(layers[0]),
+                idle(flow.start) or layer_name(layers[0]),
                 superposition=f"f(a) + f(b) - f(0) - f(a + b) is {facts.linear:.0e} of f: the "
                 f"whole model is affine",
                 layers=len(layers),
