@@ -11,6 +11,7 @@ from goodfit.check.probes.evaluation import Evaluation, Expectation
 from goodfit.check.probes.held_out import HeldOut
 from goodfit.check.probes.learnable import Learnable
 from goodfit.check.probes.loss_facts import LossFacts
+from goodfit.check.probes.modes import Modes
 from goodfit.check.probes.norms import Norm, Norms
 from goodfit.check.probes.overfit import Overfit
 from goodfit.check.probes.samples import Samples, Side
@@ -214,6 +215,21 @@ def test_slow_but_sound_averages_are_no_fault():
 def test_only_certain_and_large_gaps_are_mismatches(scale, z, plain, count):
     one = Expectation("drop", "Drop", scale, 0.3, z, plain, 400)
     assert len(alarms("eval-expectation-mismatch", Evaluation(expectations=(one,)))) == count
+
+
+@pytest.mark.parametrize(("scale", "bias", "count"), [(2.5, 0.66, 0), (2.5, 4.8, 1), (0.2, 0.7, 1)])
+def test_noise_before_rectifiers_raises_the_mean_of_a_block_by_nature(scale, bias, count):
+    one = Expectation("block", "Block", scale, bias, 80.0, False, 100, relative=abs(scale - 1))
+    assert len(alarms("eval-expectation-mismatch", Evaluation(expectations=(one,)))) == count
+
+
+@pytest.mark.parametrize(
+    ("right", "arrived", "count"), [(0.2, True, 1), (0.2, False, 0), (0.9, True, 0)]
+)
+def test_evaluation_that_fails_where_training_does_not_is_a_mismatch(right, arrived, count):
+    lost = round(200 * (0.95 - right))
+    modes = Modes(200, 0.95, right, 0.2, 1 - right, lost, 0, arrived, "shadow")
+    assert len(alarms("eval-expectation-mismatch", Evaluation(), modes)) == count
 
 
 def test_scores_that_lean_on_other_samples_leak():
