@@ -21,3 +21,12 @@ def keep_freed_memory() -> bool:
         )
     except (AttributeError, OSError, TypeError):  # macOS, musl; Windows
         return False
+
+
+def release_freed_memory() -> bool:
+    """Give what is kept back to the system, after work that needed more than what follows."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return False
+    return True

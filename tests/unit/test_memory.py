@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from goodfit.memory import keep_freed_memory
+from goodfit.memory import keep_freed_memory, release_freed_memory
 
 FAULTS = """
 import resource, numpy as np
@@ -29,6 +29,33 @@ def test_memory_that_was_freed_needs_no_new_pages():
     assert 4 * int(after) < int(before)
 
 
+RELEASED = """
+import numpy as np
+from goodfit.memory import keep_freed_memory, release_freed_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+kept = keep_freed_memory()
+block = [np.full(1 << 16, 1, np.uint8) for _ in range(1 << 10)]
+last = bytearray(1 << 10)  # at the end of the heap, so that it cannot shrink by itself
+del block
+before = resident()
+print(kept and release_freed_memory(), before - resident())
+"""
+
+
+def test_what_is_kept_can_be_given_back():
+    if sys.platform != "linux":
+        pytest.skip("the size of a process is read from /proc")
+    done = subprocess.run([sys.executable, "-c", RELEASED], capture_output=True, text=True)
+    able, pages = done.stdout.split()
+    if able == "False":
+        pytest.skip("this C library does not keep memory on request")
+    assert int(pages) > 10_000  # of 16,384 pages of 4 KB
+
+
 def test_a_c_library_without_the_setting_is_no_error(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert not keep_freed_memory()
+    assert not release_freed_memory()

@@ -61,7 +61,8 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove the run, and the folder of runs if this was its only one."""
-        shutil.rmtree(self.path)
+        with suppress(FileNotFoundError):  # somebody else removed it
+            shutil.rmtree(self.path)
         with suppress(OSError):  # other runs are in it
             self.path.parent.rmdir()
 

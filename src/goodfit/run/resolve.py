@@ -9,6 +9,7 @@ from goodfit.data import Splits
 from goodfit.data.loader import Loader
 from goodfit.ingredient import Ingredient
 from goodfit.losses import Loss
+from goodfit.memory import release_freed_memory
 from goodfit.optim import Optim
 from goodfit.predict import Classifier
 from goodfit.recipe.recipe import Recipe, Train
@@ -21,6 +22,9 @@ from goodfit.run.world import World
 # Training images, at most, from which preprocessing and lighting are fitted: 10,000 small ones,
 # and of large ones as many as 128 MB hold, so that memory and time do not grow with the data.
 _SEEN, _SEEN_BYTES = 10_000, 128 << 20
+# Images of a batch, at most, that a CPU is timed on: larger batches take longer in proportion, and
+# would need more memory for being timed than for training, where no two layouts meet.
+_TIMED = 128
 
 
 class Resolved(NamedTuple):
@@ -39,6 +43,7 @@ def resolved(recipe: Recipe, splits: Splits, loader: Loader, world: World) -> Re
     augment = tuple(fitted(change, images) for change in recipe.augment)
     recipe = recipe.replaced(preprocess=preprocess, augment=augment, optimizer=_scaled(recipe))
     speed, compiles = _Timing(recipe, splits, loader, images, world).found()
+    release_freed_memory()
     found = {
         "precision": str(speed.precision).removeprefix("torch."),
         "channels_last": speed.channels_last,
@@ -68,7 +73,9 @@ class _Timing:
         self, recipe: Recipe, splits: Splits, loader: Loader, images: Tensor, world: World
     ) -> None:
         self.recipe, self.train, self.world = recipe, recipe.train, world
-        self.images = images[: loader.batch_size // world.size]
+        images = images[: loader.batch_size // world.size]
+        self.images = images[:_TIMED] if images.device.type == "cpu" else images
+        self.share = len(self.images) / len(images)  # of a step
         self.classes = splits.train.classes
         self.steps = steps_of(recipe, loader)
 
@@ -82,6 +89,8 @@ class _Timing:
             speed = measured(
                 self._model(), self.images, self._targets(), self._loss(), precisions, layouts
             )
+            whole = {name: took / self.share for name, took in speed.seconds.items()}
+            speed = speed._replace(seconds=whole)
         if self.train.compile != "auto":
             return speed, Tried(bool(self.train.compile), "")
         if not self.world.main:  # one process tries, the others wait for its word
@@ -97,7 +106,7 @@ class _Timing:
             self._targets(),
             self._loss(),
             speed.precision,
-            steps=round(self.steps * self.train.accumulate * cost_share(self.train)),
+            steps=round(self.steps * self.train.accumulate * cost_share(self.train) / self.share),
             seconds=None if minutes is None else 60 * minutes,
             shapes=max(1, len(self.train.sizes)),
         )

@@ -12,6 +12,7 @@ from goodfit.data import Asked, Boxes, Data, Splits, guess
 from goodfit.data._assemble import check_two_classes
 from goodfit.data.loader import Loader
 from goodfit.errors import DataError, GoodfitError, ModelError, TrainingError
+from goodfit.memory import release_freed_memory
 from goodfit.models._weights import is_file
 from goodfit.rand import Rng
 from goodfit.recipe.read import read, split_changes, to_toml
@@ -191,6 +192,7 @@ def start(
             say(line)
         if not resuming:
             _preflight(job, pieces, say)
+            release_freed_memory()
     except GoodfitError:
         if made and not resuming and job.world.main:
             job.directory.discard()  # nothing half-written stays
