@@ -133,3 +133,15 @@ def test_numbers_of_kinds_are_not_stretched_beyond_their_table():
     report = check(Kinds(), data, select=["batch-leakage", "no-nonlinearity"])
     assert not report.findings
     assert not report.skipped
+
+
+@pytest.mark.parametrize("bands", [3, 5])
+@pytest.mark.parametrize("reshaped", [True, False])
+def test_pixels_with_their_bands_last_may_be_permuted_not_reshaped(bands, reshaped):
+    g = torch.Generator().manual_seed(0)
+    coarse = torch.randn(64, bands, 4, 4, generator=g)
+    x = F.interpolate(coarse, size=(16, 16), mode="bilinear")
+    x = x.permute(0, 2, 3, 1).reshape(x.shape) if reshaped else x
+    model = nn.Sequential(nn.Conv2d(bands, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 4))
+    data = [(x, torch.arange(64) % 4)]
+    assert alarms(model, data, select="input-layout") == (["the inputs"] if reshaped else [])
