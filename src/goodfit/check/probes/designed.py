@@ -32,7 +32,7 @@ def ties(w: Tensor) -> bool:
     sizes = sizes[sizes > 0]
     if len(sizes) < 4:
         return False
-    different = (sizes / sizes.max() / DIGITS).round().unique()
+    different = torch.unique((sizes / sizes.max() / DIGITS).round())
     return len(different) < 0.5 * len(sizes)
 
 

@@ -99,7 +99,8 @@ def _basis(rows: Tensor) -> Tensor | None:
     kept = values.clamp_min(0).sqrt() > FLAT * values.max().sqrt()
     if int(kept.sum()) > FEW:
         return None
-    return (vectors[:, kept].T @ rows) / values[kept].sqrt()[:, None]
+    basis: Tensor = (vectors[:, kept].T @ rows) / values[kept].sqrt()[:, None]
+    return basis
 
 
 @torch.no_grad()
