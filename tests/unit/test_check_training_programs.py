@@ -232,3 +232,13 @@ def test_adagrad_that_stops_at_once(decay, where):
     model = mlp()
     optimizer = torch.optim.Adagrad(model.parameters(), 0.05, lr_decay=decay)
     assert alarms(model, "optimizer-hyperparameters", optimizer=optimizer) == where
+
+
+@pytest.mark.parametrize(("size", "where"), [(1e-5, ["0"]), (0.7, [])])
+def test_frozen_weights_near_zero_let_nothing_through(size, where):
+    """Weights of another size than any draw's count as trained."""
+    model = mlp(first=nn.Linear(16, 32))
+    with torch.no_grad():
+        model[0].weight.copy_(size * torch.randn(32, 16) + size)  # type: ignore[operator]
+    model[0].requires_grad_(False)
+    assert alarms(model, "frozen-params") == where
