@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Half = Literal["development", "heldout", "fresh", "last", "all"]
+Half = Literal["development", "heldout", "fresh", "last", "final", "all"]
 
 
 @dataclass
@@ -89,7 +89,7 @@ def healthy(
 
 def programs(half: Half, only: str = "") -> list[Program]:
     """All programs of a half, by file and name; `only` is a regular expression on the name."""
-    halves = ("development", "heldout", "fresh", "last") if half == "all" else (half,)
+    halves = ("development", "heldout", "fresh", "last", "final") if half == "all" else (half,)
     found: list[Program] = []
     for part in halves:
         package = importlib.import_module(f"benchmarks.check.{part}")

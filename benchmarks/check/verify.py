@@ -56,7 +56,7 @@ def read(path: Path) -> list[Row]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("half", choices=["development", "heldout", "fresh", "last", "all"])
+    ask.add_argument("half", choices=["development", "heldout", "fresh", "last", "final", "all"])
     ask.add_argument("--rows", type=Path, required=True, help="the file of rows; grows")
     ask.add_argument("--only", default="", help="a regular expression on the names")
     ask.add_argument("--seeds", type=int, default=2)
