@@ -46,7 +46,7 @@ def few_or_many(seed: int) -> Data:
 def gates_on_residual_branches(seed: int) -> Pieces:
     """Squeeze and excite in each unit, plain momentum SGD."""
     model = Residual(3, 5, gate=True)
-    return assemble(model, centered(flowers(seed)), sgd(model, 0.1), size=40, steps=80)
+    return assemble(model, centered(flowers(seed)), sgd(model, 0.1), size=40, steps=140)
 
 
 @healthy(net="group norm")
@@ -389,7 +389,7 @@ def dense_layers_with_swish(seed: int) -> Pieces:
     """SiLU in a DenseNet, decay of 1e-4, Nesterov."""
     model = Growing(1, 5, act=nn.SiLU)
     optimizer = sgd(model, 0.1, nesterov=True, weight_decay=1e-4)
-    return assemble(model, centered(weaves(seed)), optimizer, size=32, steps=70)
+    return assemble(model, centered(weaves(seed)), optimizer, size=32, steps=120)
 
 
 class Skipping(nn.Module):

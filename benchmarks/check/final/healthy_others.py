@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from benchmarks.check.assemble import adam, adamw, assemble, sgd
-from benchmarks.check.data import loader, seeded
+from benchmarks.check.assemble import adam, adamw, assemble
+from benchmarks.check.data import seeded
 from benchmarks.check.final.data import gestures, loans, logs, spirals
 from benchmarks.check.final.nets import Columns, Events, Reader, dense
 from benchmarks.check.program import Pieces, healthy
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import ASGD, Adam
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -83,25 +83,6 @@ def one_query_looks_at_all_steps(seed: int) -> Pieces:
     """Attention pooling beside max pooling."""
     model = Pooled()
     return assemble(model, gestures(seed), adamw(model, 5e-3), size=40, steps=130)
-
-
-def _jittered(x: Tensor, y: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-    shift = int(torch.randint(-4, 5, (), generator=random))
-    x = x.roll(shift, 1) * (0.6 + 0.8 * torch.rand(len(x), 1, 1, generator=random))
-    return x + 0.2 * torch.randn(x.shape, generator=random), y
-
-
-@healthy(net="conv1d")
-def gestures_rolled_and_scaled(seed: int) -> Pieces:
-    """Circular shifts in time, other strengths and noise in training."""
-    data = gestures(seed).mapped(lambda x: x.mT.contiguous())
-    model = nn.Sequential(
-        nn.Conv1d(3, 20, 5, padding=2, padding_mode="circular"), nn.BatchNorm1d(20), nn.GELU(),
-        nn.Conv1d(20, 20, 5, 2, 2), nn.BatchNorm1d(20), nn.GELU(), nn.AdaptiveAvgPool1d(1),
-        nn.Flatten(), nn.Linear(20, 5),
-    )  # fmt: skip
-    batches = loader(data, 48, seed, change=_jittered)
-    return assemble(model, data, sgd(model, 0.1), train=batches, steps=140)
 
 
 @healthy(net="embeddings")
@@ -204,11 +185,13 @@ def gated_units_on_a_table(seed: int) -> Pieces:
 @healthy(net="mlp", least=0.7)
 def binned_columns(seed: int) -> Pieces:
     """Each column as seven questions, is it above this quantile: seventy zeros and ones."""
-    data = loans(seed, train=2000)
+    data = loans(seed, train=4000)
     edges = data.x.quantile(torch.arange(1, 8) / 8, 0).T
     above = lambda x: (x[:, :, None] > edges).flatten(1).float()  # noqa: E731
     model = nn.Sequential(nn.Linear(70, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 3))
-    return assemble(model, data.mapped(above), adam(model, 4e-3), steps=150)
+    return assemble(
+        model, data.mapped(above), adamw(model, 4e-3, weight_decay=0.1), size=100, steps=200
+    )
 
 
 def _closest(out: Tensor) -> Tensor:
