@@ -182,6 +182,28 @@ def test_what_raises_is_a_finding_with_its_place(stage):
     assert found.where == "head" if stage == "forward" else found.where
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_inputs_may_be_a_dict_as_keywords_or_as_one_argument(named):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        if named:
+
+            def forward(self, pixels, hour):
+                return self.layer(pixels + hour)
+
+        else:
+
+            def forward(self, batch):
+                return self.layer(batch["pixels"] + batch["hour"])
+
+    batches = [({"pixels": torch.randn(8, 4), "hour": torch.ones(8, 1)}, torch.arange(8) % 3)] * 4
+    report = check(Net(), batches)
+    assert "step-raises" not in [f.rule for f in report.findings]
+
+
 @pytest.mark.parametrize("output", ["tuple", "dict"])
 def test_outputs_may_be_tuples_and_dicts(output):
     class Wrapped(Net):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from goodfit.check import check
+from goodfit.check.probes.held_out import HeldOut
 from goodfit.check.probes.learnable import Learnable, contradictions
 from goodfit.check.probes.samples import Samples, Side
 from goodfit.check.probes.schedule import played
@@ -137,10 +138,10 @@ def test_a_list_of_batches_may_be_augmented_so_sharpness_says_nothing():
     assert not rules(model, cut(noisy, labels), cut(x, y), select="train-val-shift")
 
 
-def noise_findings(found: Learnable) -> list[Any]:
+def noise_findings(found: Learnable, *more: object) -> list[Any]:
     x = torch.randn(40, 4)
     data = Samples(Side(x, None, None, torch.zeros(40)))
-    return list(find(Rule, "label-noise")()(Seen(data, found)))
+    return list(find(Rule, "label-noise")()(Seen(data, found, *more)))
 
 
 def judged(wrong: float, sure: float, surest: float) -> Learnable:
@@ -152,6 +153,11 @@ def judged(wrong: float, sure: float, surest: float) -> Learnable:
 
 def test_noise_is_contradiction_that_sureness_does_not_lessen():
     assert noise_findings(judged(0.45, 0.38, 0.39))
+
+
+def test_labels_that_the_net_predicts_are_no_noise():
+    assert not noise_findings(judged(0.45, 0.38, 0.39), HeldOut(0.92, 190, chance=0.25))
+    assert noise_findings(judged(0.45, 0.38, 0.39), HeldOut(0.55, 190, chance=0.25))
 
 
 def test_classes_that_overlap_are_no_noise():

@@ -17,6 +17,7 @@ from torch.utils.data import (
 
 from goodfit.batch import Batch, as_float
 from goodfit.check.program import Part
+from goodfit.check.work import samples_in
 from goodfit.errors import DataError
 
 BYTES = 192 * 2**20
@@ -32,7 +33,7 @@ def taken(
     for batch in batches:
         x, y = pair(batch, device)
         kept.append((x, y))
-        count, size = count + len(x), size + _bytes(x)
+        count, size = count + (samples_in(x) or len(x)), size + _bytes(x)
         late = time.monotonic() - start > seconds and len(kept) >= 2
         if count >= images or size >= BYTES or late:
             complete = _length(batches) == len(kept)
@@ -99,6 +100,8 @@ def _tensor(value: Any, device: torch.device) -> Any:
 
 
 def _bytes(x: Any) -> int:
+    if isinstance(x, dict):
+        return sum(map(_bytes, x.values()))
     return x.numel() * x.element_size() if isinstance(x, Tensor) else 0
 
 

@@ -6,6 +6,7 @@ holds it in a global, say) is put back afterwards, bit for bit.
 """
 
 import copy
+import inspect
 import random
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -68,6 +69,17 @@ class Program:
         return {id(p): name for name, p in self.model.named_parameters(remove_duplicate=False)}
 
 
+def called(model: nn.Module, x: Any) -> Any:
+    """model(x); a dict as keywords where `forward` has parameters of these names."""
+    if not isinstance(x, dict) or not all(isinstance(key, str) for key in x):
+        return model(x)
+    try:
+        inspect.signature(model.forward).bind(**x)
+    except TypeError:
+        return model(x)
+    return model(**x)
+
+
 @dataclass
 class Clone:
     """A copy of the program that may be trained, broken and thrown away."""
@@ -80,7 +92,7 @@ class Clone:
 
     def forward(self, x: Any) -> Any:
         """The model's whole output."""
-        return self.model(**x) if isinstance(x, dict) else self.model(x)
+        return called(self.model, x)
 
     def pick(self, output: Any) -> Tensor:
         """The logits in a model's output."""

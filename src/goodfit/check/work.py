@@ -49,6 +49,12 @@ class Work:
         return cut(x, y, min(images, affordable(x)))
 
 
+def samples_in(x: Any) -> int:
+    """How many samples a batch of inputs holds: a tensor, or a dict of them."""
+    first = next(iter(x.values()), None) if isinstance(x, dict) else x
+    return len(first) if isinstance(first, Tensor) and first.ndim else 0
+
+
 def affordable(x: Any) -> int:
     """How many images layers can be looked at with."""
     if not isinstance(x, Tensor) or not len(x):

@@ -32,6 +32,8 @@ from goodfit.check.probes.operations import (
     plain_name,
 )
 from goodfit.check.probes.recurrent import inside
+from goodfit.check.program import called
+from goodfit.check.work import samples_in
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,12 @@ def trace(model: nn.Module, x: Any, pick: Any) -> Trace:
     recorder.know_input(x)
     try:
         with recorder:
-            output = model(**x) if isinstance(x, dict) else model(x)
+            output = called(model, x)
         scores = pick(output)
         made = recorder.index_of(scores)
     finally:
         recorder.close()
-    images = len(x) if isinstance(x, Tensor) else 0
+    images = samples_in(x)
     return Trace(tuple(recorder.nodes), made, images, frozenset(recorder.called))
 
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from goodfit.check.probes.schedule import mean_factor, peaks, warms_up
 from goodfit.check.probes.steps import ceiling, fast_place, left_by_a_step
 from goodfit.check.program import Clone, reseed
-from goodfit.check.work import Work, accuracy, affordable, joined
+from goodfit.check.work import Work, accuracy, affordable, joined, samples_in
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def train(
         end,
         accuracy_start,
         accuracy_end,
-        len(x) if isinstance(x, Tensor) else 1,
+        samples_in(x) or 1,
         finite,
         broke,
         tuple(predicted),

@@ -64,7 +64,7 @@ def silent_shares(seen: Trace) -> dict[str, Silent]:
 def silence(node: Node) -> float:
     """The share of its units that are zero for every sample."""
     silent = node.stats.silent if node.stats is not None else None
-    return float(silent.float().mean()) if silent is not None else 0.0
+    return float(silent.double().mean()) if silent is not None else 0.0
 
 
 def silencer(seen: Trace, node: Node) -> tuple[str, str]:
