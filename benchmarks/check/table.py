@@ -31,10 +31,12 @@ FILES = (
     ("known", "check_known.jsonl"),
     ("blind", "check_heldout.jsonl"),
     ("blind", "check_fresh.jsonl"),
+    ("blind", "check_last.jsonl"),
+    ("blind", "check_final.jsonl"),
     ("rival", "check_rivals.jsonl"),
 )
 COLUMNS = ("cause", "first", "place", "healthy", "twins")
-HALVES = ("development", "heldout", "fresh")
+HALVES = ("development", "heldout", "fresh", "last", "final")
 
 
 def share(values: Iterable[bool]) -> dict[str, Any]:
