@@ -26,7 +26,7 @@ from goodfit.recipe.read import to_toml
 from goodfit.recipe.recipe import Recipe
 from goodfit.run import committee
 from goodfit.run.checkpoint import load_state, save_weights
-from goodfit.run.directory import RunDirectory, fresh_name
+from goodfit.run.directory import RunDirectory
 from goodfit.run.evaluate import Rows, tested, tested_rows
 from goodfit.run.job import Job
 from goodfit.run.load import Run
@@ -77,7 +77,7 @@ def ensemble(
         check_same_net(nets)
     first = nets[0].run
     recipe, splits, summary = _opened(first, data)
-    with _directory(name or fresh_name("ensemble"), folder) as directory:
+    with _directory(name, folder) as directory:
         recipe = keep_own_code(recipe, directory)
         loader = loader_of(recipe, splits, world)
         testing = testing_loaders(splits, recipe, loader, world)
@@ -93,9 +93,10 @@ def ensemble(
 
 
 @contextmanager
-def _directory(name: str, folder: str | Path) -> Iterator[RunDirectory]:
+def _directory(name: str | None, folder: str | Path) -> Iterator[RunDirectory]:
     """A new directory that goes again if the ensemble cannot be made."""
-    directory = RunDirectory.create(name, folder)
+    make = RunDirectory.create if name else RunDirectory.fresh
+    directory = make(name or "ensemble", folder)
     try:
         yield directory
     except BaseException:
