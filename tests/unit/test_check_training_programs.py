@@ -242,3 +242,26 @@ def test_frozen_weights_near_zero_let_nothing_through(size, where):
         model[0].weight.copy_(size * torch.randn(32, 16) + size)  # type: ignore[operator]
     model[0].requires_grad_(False)
     assert alarms(model, "frozen-params") == where
+
+
+@pytest.mark.parametrize("scale", [1.0, 12.0])
+def test_scores_that_are_cosines_need_a_scale(scale):
+    class Cosine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(12, 32), nn.ReLU())
+            self.head = nn.Linear(32, 6, bias=False)
+
+        def forward(self, x):
+            return scale * F.linear(F.normalize(self.body(x)), F.normalize(self.head.weight))
+
+    torch.manual_seed(0)
+    y = torch.arange(384) % 6
+    x = 2 * nn.functional.one_hot(y, 12) + torch.randn(384, 12)
+    batches = [(x[i : i + 64], y[i : i + 64]) for i in range(0, 384, 64)]
+    model = Cosine()
+    found = check(
+        model, batches, optimizer=torch.optim.Adam(model.parameters(), 1e-3),
+        select=("output-activation",),
+    ).findings  # fmt: skip
+    assert bool(found) == (scale == 1.0)

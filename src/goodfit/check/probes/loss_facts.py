@@ -263,18 +263,20 @@ def _bounds(
     heads = {n for n in params if n.rpartition(".")[0] in owners}
     low, high = [], []
     with torch.no_grad():
+        reseed(work.program.seed + 4)
+        before = clone.scores(x[:64]).float()
         for name in heads & params.keys():
             p = params[name]
             p.copy_(torch.randn_like(p) * p.float().std(correction=0).clamp_min(0.05) + 2 * p)
         reseed(work.program.seed + 4)
-        before = clone.scores(x[:64]).float()
+        drawn = clone.scores(x[:64]).float()
+        if float((drawn - before).abs().max()) < 0.05 * float(before.abs().max()):
+            return {}  # the way from the last weights to the scores could not be followed
         for scale in (30.0, 30.0):
             for name in heads & params.keys():
                 params[name].mul_(scale)
             reseed(work.program.seed + 4)
             z = clone.scores(x[:64]).float()
-            if float((z - before).abs().max()) < 0.05 * float(before.abs().max()):
-                return {}  # the way from the last weights to the scores could not be followed
             low.append(float(z.min()))
             high.append(float(z.max()))
     bounded_low = low[1] > 2 * low[0] - 1e-6 if low[0] < 0 else True
