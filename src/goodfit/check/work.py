@@ -122,12 +122,18 @@ def guess(scores: Tensor) -> Tensor:
     return scores.argmax(1)
 
 
-def accuracy(scores: Tensor, y: Any) -> float:
-    """Share of right predictions; nan when targets are not classes."""
+def answers(scores: Tensor, y: Any) -> tuple[Tensor, Tensor] | None:
+    """The predicted and the true class of each sample; None when targets are not classes."""
     classes = truth(y, scores)
     if classes is None or scores.ndim > 2 or len(classes) != len(scores):
-        return float("nan")
-    return float((guess(scores.detach()) == classes).float().mean())
+        return None
+    return guess(scores.detach()), classes
+
+
+def accuracy(scores: Tensor, y: Any) -> float:
+    """Share of right predictions; nan when targets are not classes."""
+    found = answers(scores, y)
+    return float("nan") if found is None else float((found[0] == found[1]).float().mean())
 
 
 def chunks(size: int, step: int) -> Iterator[slice]:

@@ -76,11 +76,7 @@ def refine(walk: Walk, turn: int, shift: curves.Sign | None = None) -> bool:
     stage = walk.stage(name, space, share, time.time() + share.seconds)
     rows = walk.searched(stage, [before, _own(walk, space)])
     best = best_of(rows)
-    words = f"{_counted(rows)} of at most {stage.epochs:.3g} epochs"
-    words += (
-        f"; the best had {best.accuracy:.2%} on validation: {said(best.settings)}."
-        if best else ". None came to a result."
-    )  # fmt: skip
+    words = f"{_counted(rows)} of at most {stage.epochs:.3g} epochs{_outcome(best)}"
     walk.note(name, words, "", _refined(best, rows))
     return bool(rows)
 
@@ -108,10 +104,7 @@ def finalists(walk: Walk) -> None:
     rows = walk.searched(stage, first[: max(2, share.trials // 2)])
     best = best_of(rows)
     words = f"{_counted(rows)} of {stage.epochs:.3g} epochs, as many as the final run has"
-    words += (
-        f"; the best had {best.accuracy:.2%} on validation: {said(best.settings)}."
-        if best else ". None came to a result."
-    )  # fmt: skip
+    words += _outcome(best)
     walk.note("finalists", words, "", _refined(best, rows))
 
 
@@ -202,6 +195,13 @@ def _refined(best: Done | None, rows: list[Done]) -> dict[str, Any]:
     if best is None:
         return about
     return about | {"best": best.settings, "accuracy": best.accuracy, "place": best.place}
+
+
+def _outcome(best: Done | None) -> str:
+    """The end of a sentence about a round of trials."""
+    if best is None:
+        return ". None came to a result."
+    return f"; the best had {best.accuracy:.2%} on validation: {said(best.settings)}."
 
 
 def _counted(rows: list[Done]) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from goodfit.check.probes.samples import fingerprints
 from goodfit.check.program import Clone
-from goodfit.check.work import Work, affordable, guess, truth
+from goodfit.check.work import Work, affordable, answers
 
 MOST = 512  # images of a side
 
@@ -105,13 +105,13 @@ def _judged(
         if not isinstance(x, Tensor) or count >= MOST:
             break
         part = slice(0, max(8, affordable(x)))
-        scores = clone.pick(clone.forward(x[part])).detach()
-        classes = truth(y[part], scores)
-        if classes is None or scores.ndim > 2 or len(classes) != len(scores):
+        found = answers(clone.scores(x[part]), y[part])
+        if found is None:
             break
+        guessed, classes = found
         new = torch.tensor([p not in known for p in fingerprints(x[part].float()).tolist()])
         good = new & (classes >= 0).cpu()
-        guesses.append(guess(scores).cpu()[good])
+        guesses.append(guessed.cpu()[good])
         labels.append(classes.cpu()[good])
         count += int(good.sum())
     return torch.cat(guesses), torch.cat(labels)

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from goodfit.check.probes.evaluation import _distance, _recorded
 from goodfit.check.probes.norms import recalibrate
 from goodfit.check.program import Clone, Program, reseed
-from goodfit.check.work import Work, guess, truth
+from goodfit.check.work import Work, answers
 
 IMAGES = 512
 PASSES = 60  # without an update, for averages to arrive
@@ -129,13 +129,10 @@ def _pass(clone: Clone, x: Any, y: Any, *, train: bool, seed: int) -> tuple[floa
     buffers = [(b, b.detach().clone()) for b in clone.model.buffers()]
     reseed(seed)
     output = clone.forward(x)
-    scores, loss = clone.pick(output), float(clone.loss(output, y))
+    found, loss = answers(clone.pick(output), y), float(clone.loss(output, y))
     for b, old in buffers:
         b.copy_(old)
-    classes = truth(y, scores)
-    if classes is None or scores.ndim > 2 or len(classes) != len(scores):
-        return loss, None
-    return loss, guess(scores) == classes
+    return loss, None if found is None else found[0] == found[1]
 
 
 @torch.no_grad()
