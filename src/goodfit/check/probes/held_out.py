@@ -1,6 +1,7 @@
 """What the shortly trained net knows of images that it was not trained on, in train and in val."""
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from goodfit.check.program import Clone
 from goodfit.check.work import Work, affordable, answers
 
 MOST = 512  # images of a side
+SECONDS = 2.0  # for a side; large nets are asked about fewer images
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ def _judged(
 ) -> tuple[Tensor, Tensor]:
     """The net's class of each image and the true one; images known exactly do not count."""
     guesses, labels = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
-    count = 0
+    count, stop = 0, time.thread_time() + SECONDS
     for x, y in batches:
-        if not isinstance(x, Tensor) or count >= MOST:
+        if not isinstance(x, Tensor) or count >= MOST or time.thread_time() > stop:
             break
         part = slice(0, max(8, affordable(x)))
         found = answers(clone.scores(x[part]), y[part])

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from goodfit.check.program import Clone, Program, reseed
 from goodfit.check.work import Work, answers
 
 IMAGES = 512
+SECONDS = 3.0  # for a comparison; large nets are asked about fewer images
 PASSES = 60  # without an update, for averages to arrive
 
 
@@ -96,7 +98,7 @@ def restored(clone: Clone) -> Iterator[None]:
 def compared(work: Work, clone: Clone) -> Modes | None:
     """Two passes in training mode and one in evaluation, over whole train batches."""
     rows: list[tuple[Tensor, ...]] = []
-    losses, count = [0.0, 0.0], 0
+    losses, count, stop = [0.0, 0.0], 0, time.thread_time() + SECONDS
     for x, y in work.program.train.batches:
         sides = [_pass(clone, x, y, train=train, seed=seed) for train, seed in PLAN]
         if any(right is None for _, right in sides) or work.left() < 1:
@@ -106,7 +108,7 @@ def compared(work: Work, clone: Clone) -> Modes | None:
         losses[0] += size * (sides[0][0] + sides[1][0]) / 2
         losses[1] += size * sides[2][0]
         count += size
-        if count >= IMAGES:
+        if count >= IMAGES or time.thread_time() > stop:
             break
     one, two, tested = (torch.cat(side) for side in zip(*rows, strict=True))
     return Modes(
