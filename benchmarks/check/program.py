@@ -9,14 +9,14 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Half = Literal["development", "heldout", "fresh", "last", "final", "all"]
+HALVES = ("development", "heldout", "fresh", "last", "final", "unseen")
 
 
 @dataclass
@@ -87,9 +87,9 @@ def healthy(
     return named
 
 
-def programs(half: Half, only: str = "") -> list[Program]:
-    """All programs of a half, by file and name; `only` is a regular expression on the name."""
-    halves = ("development", "heldout", "fresh", "last", "final") if half == "all" else (half,)
+def programs(half: str, only: str = "") -> list[Program]:
+    """The programs of a half or of "all", by file; `only` is a regular expression on the name."""
+    halves = HALVES if half == "all" else (half,)
     found: list[Program] = []
     for part in halves:
         package = importlib.import_module(f"benchmarks.check.{part}")

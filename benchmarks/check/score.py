@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from benchmarks.check.alarm import Alarm
-from benchmarks.check.program import Pieces, Program, is_right_place, programs
+from benchmarks.check.program import HALVES, Pieces, Program, is_right_place, programs
 
 DOCTORS = {"goodfit": "goodfit_doctor", "sagemaker": "sagemaker", "torch-audit": "torch_audit"}
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ def examined(program: Program, twin: bool, doctor: str) -> Row:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("half", choices=["development", "heldout", "fresh", "last", "final", "all"])
+    ask.add_argument("half", choices=[*HALVES, "all"])
     ask.add_argument("--doctor", choices=sorted(DOCTORS), required=True)
     ask.add_argument("--rows", type=Path, required=True, help="the file of rows; grows")
     ask.add_argument("--only", default="", help="a regular expression on the names")

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.check.program import programs
+from benchmarks.check.program import HALVES, programs
 from benchmarks.check.verify import read, verdict
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -36,7 +36,6 @@ FILES = (
     ("rival", "check_rivals.jsonl"),
 )
 COLUMNS = ("cause", "first", "place", "healthy", "twins")
-HALVES = ("development", "heldout", "fresh", "last", "final")
 
 
 def share(values: Iterable[bool]) -> dict[str, Any]:

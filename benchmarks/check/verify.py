@@ -17,7 +17,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from benchmarks.check.program import Program, programs
+from benchmarks.check.program import HALVES, Program, programs
 from benchmarks.check.training import outcome
 
 MARGIN = 0.05  # of the measure, on average over the seeds
@@ -56,7 +56,7 @@ def read(path: Path) -> list[Row]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("half", choices=["development", "heldout", "fresh", "last", "final", "all"])
+    ask.add_argument("half", choices=[*HALVES, "all"])
     ask.add_argument("--rows", type=Path, required=True, help="the file of rows; grows")
     ask.add_argument("--only", default="", help="a regular expression on the names")
     ask.add_argument("--seeds", type=int, default=2)
