@@ -21,6 +21,8 @@ class Work:
     seconds: float = 20.0
     started: float = field(default_factory=time.thread_time)
     step_seconds: float = 0.1
+    share: float = 1.0  # of each batch that the probes work with, where whole ones take too long
+    most: int = 256  # images in a pass without gradients
     after: Clone | None = None
     learned: bool = False  # at some learning rate
     course: list[list[float]] | None = None  # learning rates that a scheduler gives, once played

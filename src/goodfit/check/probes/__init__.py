@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from goodfit.check.batches import taken
+from goodfit.check.portion import shorten
 from goodfit.check.probes.dry_run import DryRun, dry_run
 from goodfit.check.probes.evaluation import Evaluation, evaluation
 from goodfit.check.probes.flow import Flow, flow
@@ -63,11 +64,12 @@ def measure(
         except Exception as error:
             failed[kind] = f"{type(error).__name__}: {error}"[:200]
 
-    run(DryRun, lambda: dry_run(work))
     run(Samples, lambda: _samples(work, train, val))
     data = seen.get(Samples)
     if data is not None:
         run(Learnable, lambda: learnable(data))
+    shorten(work)
+    run(DryRun, lambda: dry_run(work))
     dry = seen.get(DryRun)
     alive = dry is None or dry.stage == ""
     forwards = dry is not None and dry.stage in ("loss", "backward", "step")

@@ -59,8 +59,8 @@ def loss_facts(work: Work) -> LossFacts:
     """Play with the scores of one batch."""
     clone = work.program.clone()
     reseed(work.program.seed + 4)
-    x, y = joined(work.program.train.batches, 256)
-    x, y = work.small(256) if not isinstance(y, Tensor) else (x, y)
+    x, y = joined(work.program.train.batches, work.most)
+    x, y = work.small(work.most) if not isinstance(y, Tensor) else (x, y)
     clone.model.train()
     with torch.no_grad():
         output = clone.forward(x)

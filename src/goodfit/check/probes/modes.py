@@ -18,7 +18,6 @@ from goodfit.check.probes.norms import recalibrate
 from goodfit.check.program import Clone, Program, reseed
 from goodfit.check.work import Work, answers
 
-IMAGES = 512
 SECONDS = 3.0  # for a comparison; large nets are asked about fewer images
 PASSES = 60  # without an update, for averages to arrive
 
@@ -108,7 +107,7 @@ def compared(work: Work, clone: Clone) -> Modes | None:
         losses[0] += size * (sides[0][0] + sides[1][0]) / 2
         losses[1] += size * sides[2][0]
         count += size
-        if count >= IMAGES or time.thread_time() > stop:
+        if count >= 2 * work.most or time.thread_time() > stop:
             break
     one, two, tested = (torch.cat(side) for side in zip(*rows, strict=True))
     return Modes(

@@ -105,7 +105,7 @@ def recalibrate(work: Work, clone: Clone, batches: int = 16) -> None:
 
 
 @torch.no_grad()
-def evaluated(work: Work, clone: Clone, images: int = 512) -> tuple[float, float, int]:
+def evaluated(work: Work, clone: Clone) -> tuple[float, float, int]:
     """Loss and accuracy in evaluation mode on train images."""
     clone.model.eval()
     reseed(6)
@@ -116,6 +116,6 @@ def evaluated(work: Work, clone: Clone, images: int = 512) -> tuple[float, float
         losses.append(float(clone.loss(output, y)) * len(x))
         right.append(accuracy(clone.pick(output), y) * len(x))
         count += len(x)
-        if count >= images:
+        if count >= 2 * work.most:
             break
     return sum(losses) / count, sum(right) / count, count

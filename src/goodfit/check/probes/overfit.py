@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from goodfit.check.program import reseed
-from goodfit.check.work import Work, accuracy, truth
+from goodfit.check.work import Work, accuracy, samples_in, truth
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,10 @@ def overfit(work: Work, images: int = 16) -> Overfit | None:
     if not isinstance(x, Tensor) or classes is None or len(classes.unique()) < 2:  # type: ignore[no-untyped-call]
         return None
     steps = int(min(150, max(60, 1.0 / max(work.step_seconds * 0.3, 1e-4))))
-    best = Overfit()
+    best, whole = Overfit(), max(len(x), samples_in(work.batch()[0]))
+    each = steps * work.step_seconds * len(x) / whole
     for lr in (1e-3, 1e-2, 1e-4):
-        if work.left() < 1.5:
+        if work.left() < max(1.5, each):
             break
         run = _one(work, x, y, lr, steps)
         if run is not None and not (best.accuracy >= run.accuracy):

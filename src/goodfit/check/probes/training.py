@@ -127,7 +127,11 @@ class Training:
 
 
 def training(work: Work) -> Training:
-    """Train as is; when that does not learn, also slower, faster and with the reference."""
+    """Train as is; when that does not learn, also slower, faster and with the reference.
+
+    On a share of each batch the rates are the same share of the user's, and such a run only tells
+    whether the loss stays finite: other rates are not tried because it does not learn.
+    """
     program = work.program
     own_optimizer = program.optimizer is not None
     steps = int(min(60, max(16, 6.0 / max(work.step_seconds, 1e-4))))
@@ -148,7 +152,8 @@ def training(work: Work) -> Training:
     reference = None
     if own.learns and own.jumped and own_optimizer and work.left() > 3:
         others.append(train(work, program.clone(), steps, 0.1))
-    if not own.learns and own_optimizer and not own.broke:
+    whole = work.share == 1.0 or not own.finite
+    if not own.learns and own_optimizer and not own.broke and whole:
         for factor in factors(own, updates):
             if work.left() < 3:
                 break
@@ -237,7 +242,10 @@ def train(
         for number in range(steps):
             for group, peak in zip(optimizer.param_groups, reached, strict=True):
                 group["lr"] = (
-                    peak * (factor or 1.0) * (min(1.0, (number + 1) / ramp) if ramp else 1.0)
+                    peak
+                    * work.share
+                    * (factor or 1.0)
+                    * (min(1.0, (number + 1) / ramp) if ramp else 1.0)
                 )
             value, right, promise = step(clone, optimizer, *work.lesson(number))
             losses.append(value)
@@ -289,7 +297,7 @@ def step(clone: Clone, optimizer: Optimizer, x: Any, y: Any) -> tuple[float, flo
     grads = [None if p.grad is None else p.grad.detach().clone() for p in params]
     optimizer.step()
     promise = sum(
-        float(((o - p.detach()) * g).sum())
+        float(((o - p.detach()) * g.conj()).sum().real)
         for p, o, g in zip(params, old, grads, strict=True)
         if g is not None and not g.is_sparse
     )
@@ -299,7 +307,7 @@ def step(clone: Clone, optimizer: Optimizer, x: Any, y: Any) -> tuple[float, flo
 def probe_batch(work: Work) -> tuple[Any, Any]:
     """The images that runs are compared on."""
     x, _ = work.batch()
-    return joined(work.program.train.batches, min(256, 8 * affordable(x)))
+    return joined(work.program.train.batches, min(work.most, 8 * affordable(x)))
 
 
 @torch.no_grad()

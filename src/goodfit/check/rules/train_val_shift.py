@@ -82,8 +82,12 @@ class TrainValShift(Rule):
         if not bool(a.isfinite().all()) or not bool(b.isfinite().all()):
             return
         if a.shape[1:] != b.shape[1:]:
+            learned = seen.get(HeldOut)
             if a.ndim == 4 and b.ndim == 4 and a.shape[1] == b.shape[1]:
                 a, b = (t.mean((2, 3), keepdim=True) for t in (a, b))
+            elif learned is not None and learned.val_images:  # the net is made for both
+                yield from self.by_the_net(learned)
+                return
             else:
                 yield self.finding(
                     "val inputs",
