@@ -265,3 +265,88 @@ def test_scores_that_are_cosines_need_a_scale(scale):
         select=("output-activation",),
     ).findings  # fmt: skip
     assert bool(found) == (scale == 1.0)
+
+
+class Vanishing(nn.Module):
+    """Dropout that overwrites its input, and forgets to make up for it when `scale` is False."""
+
+    def __init__(self, scale: bool) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        x *= torch.rand_like(x) < 0.6
+        return x.div_(0.6) if self.scale else x
+
+
+@pytest.mark.parametrize(
+    ("drop", "where"),
+    [(nn.Dropout(0.4, inplace=True), []), (Vanishing(True), []), (Vanishing(False), ["2"])],
+)
+def test_layers_that_overwrite_their_input_are_judged_on_copies(drop, where):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), drop, nn.Linear(32, 4))
+    assert alarms(model, "eval-expectation-mismatch") == where
+
+
+class Rounded(nn.Module):
+    """Rounds to a grid over the range seen so far, which moves while training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("largest", torch.tensor(1e-3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.largest.lerp_(x.detach().abs().max(), 0.3)
+        step = self.largest / 8
+        return x + ((x / step).round().clamp(-8, 8) * step - x).detach()
+
+
+def test_a_range_that_moves_is_no_randomness():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), Rounded(), nn.ReLU(), nn.Linear(32, 4))
+    assert alarms(model, "eval-expectation-mismatch") == []
+
+
+class Complex(nn.Module):
+    """Half of the numbers turned by complex weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = nn.Parameter(torch.randn(16, 8, dtype=torch.complex64) / 4)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned = x.to(torch.complex64) @ self.turn
+        return self.head(torch.cat([turned.real, turned.imag], 1).relu())  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex")
+def test_complex_weights_go_through_every_step():
+    torch.manual_seed(0)
+    model = Complex()
+    report = check(model, blobs(), optimizer=torch.optim.Adam(model.parameters(), 5e-3))
+    assert [f.rule for f in report.findings if f.severity != "advice"] == []
+    assert "step-raises" not in report.skipped
+
+
+class Views(nn.Module):
+    """The average of the scores of several views, (n, views, 16), or of one, (n, 16)."""
+
+    def __init__(self, single: bool) -> None:
+        super().__init__()
+        self.net, self.single = mlp(), single
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2 and not self.single:
+            raise ValueError("one view is not enough")
+        return self.net(x if x.ndim == 3 else x[:, None]).mean(1)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("single", "where"), [(True, []), (False, ["val inputs"])])
+def test_val_of_another_shape_is_fine_where_the_net_takes_both(single, where):
+    two = [(torch.stack([x, x + 0.1 * torch.randn_like(x)], 1), y) for x, y in blobs()]
+    assert alarms(Views(single), "train-val-shift", train_batches=two, val_batches=blobs()) == where
