@@ -33,6 +33,7 @@ FILES = (
     ("blind", "check_fresh.jsonl"),
     ("blind", "check_last.jsonl"),
     ("blind", "check_final.jsonl"),
+    ("blind", "check_unseen.jsonl"),
     ("rival", "check_rivals.jsonl"),
 )
 COLUMNS = ("cause", "first", "place", "healthy", "twins")
