@@ -1,9 +1,10 @@
 """How long is an epoch of small images, end to end, and how much of it is not the training step?
 
-Three sides train the same net on the same uint8 images with padded crops and flips, in turns, in
-one process: `fit` with our loader and whole-batch augmentation; the loop of the torchvision
-references (DataLoader with workers, per-image transforms on PIL images, float32); and the bare
-step on one prepared batch that stays in memory, in our precision and layout.
+The sides train the same net on the same uint8 images with padded crops and flips, in turns, in one
+process: `fit` with our loader and whole-batch augmentation; the bare step on one prepared batch
+that stays in memory, in our precision and layout; and those of `epoch_peers.py`, as far as they
+are installed: the loop of the torchvision references (DataLoader with workers, per-image
+transforms on PIL images) as it is and tuned, fastai, Composer, and timm's train.py.
 
 python benchmarks/epoch.py --data cifar10/ >> benchmarks/results/epoch.jsonl
 
@@ -16,18 +17,18 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from statistics import median, quantiles
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torchvision
-from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
+from epoch_peers import MEAN, STD, Epoch, composer, fastai, loader, sgd, timm, torchvision_loop
 from goodfit.augment.flip import Flip
 from goodfit.augment.pad_and_crop import PadAndCrop
 from goodfit.batch import as_float
@@ -40,18 +41,12 @@ from goodfit.predict import Classifier
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.run.machine import measured
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 NETS = {
     "tiny resnet": ResNet(depth=8, width=10),  # the CIFAR ResNet-8, narrow
     "resnet-18": ResNet(depth=18, stem="full"),  # with ImageNet's stem, as people do first
 }
-
-
-class Side(NamedTuple):
-    """One way to train, and what it did."""
-
-    name: str
-    run: Callable[[], int]  # trains for a while and returns the number of images
+PEERS = {"timm": "timm", "fastai": "fastai", "composer": "mosaicml"}
+VERSIONS = {name: version(wheel) for name, wheel in PEERS.items() if find_spec(name)}
 
 
 def arguments() -> argparse.Namespace:
@@ -62,6 +57,7 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("--rounds", type=int, default=5)
     ask.add_argument("--workers", type=int, default=2, help="of the DataLoader")
     ask.add_argument("--net", choices=NETS, action="append")
+    ask.add_argument("--timm", type=Path, help="timm's train.py, which its wheel does not hold")
     return ask.parse_args()
 
 
@@ -93,28 +89,7 @@ def multiplications(net: nn.Module, side: int) -> float:
     return total / 1e6
 
 
-def sgd(net: nn.Module) -> torch.optim.SGD:
-    return torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True)
-
-
-class ImageSet(Dataset[tuple[Tensor, int]]):
-    """What torchvision's CIFAR10 does: arrays in memory, a PIL image for each access."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images = images.permute(0, 2, 3, 1).contiguous().numpy()
-        self.labels = labels.tolist()
-        steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
-        steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        self.change = transforms.Compose(steps)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        return self.change(Image.fromarray(self.images[place])), self.labels[place]
-
-
-def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[Side, Side, str]:
+def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[Epoch, Epoch, str]:
     """`fit` with the loader, and the bare step in the same precision and layout."""
     data = Arrays(images=images.numpy(), labels=labels.numpy(), val=0.0, test=0.0)
     source = data().train
@@ -134,7 +109,8 @@ def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[
     optimizer = sgd(net)
     loader.at(0, 0)
 
-    def epoch() -> int:
+    def epoch() -> tuple[int, float]:
+        start = time.perf_counter()
         changes = [PadAndCrop(pad_pixels=4), Flip()]
         trained = fit(
             net,
@@ -145,13 +121,14 @@ def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[
             augment=changes,
             precision=speed.precision,
         )
-        return sum(step.images for step in trained)
+        return sum(step.images for step in trained), time.perf_counter() - start
 
     bare = settings(10).to(memory_format=layout)
     bare_optimizer = sgd(bare)
     inputs = as_float(first.images).contiguous(memory_format=layout)
 
-    def steps() -> int:
+    def steps() -> tuple[int, float]:
+        start = time.perf_counter()
         bare.train()
         for _ in range(len(loader)):
             enabled = speed.precision != torch.float32
@@ -160,30 +137,27 @@ def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[
             loss.backward()
             bare_optimizer.step()
             bare_optimizer.zero_grad()
-        return len(loader) * batch
+        return len(loader) * batch, time.perf_counter() - start
 
     how = f"{str(speed.precision)[6:]}, channels {'last' if speed.channels_last else 'first'}"
-    return Side("goodfit", epoch), Side("step alone", steps), how
+    return epoch, steps, how
 
 
-def theirs(settings: ResNet, images: Tensor, labels: Tensor, batch: int, workers: int) -> Side:
-    """The loop of torchvision's references."""
-    net = settings(10)
-    optimizer = sgd(net)
-    loader = DataLoader(
-        ImageSet(images, labels), batch, shuffle=True, drop_last=True, num_workers=workers
-    )
-
-    def epoch() -> int:
-        net.train()
-        for x, y in loader:
-            loss = nn.functional.cross_entropy(net(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return len(loader) * batch
-
-    return Side("torchvision", epoch)
+def peers(args: argparse.Namespace, images: Tensor, labels: Tensor, name: str) -> dict[str, Epoch]:
+    """All other sides that can be had here."""
+    nets = partial(NETS[name], 10)
+    batches = loader(images, labels, args.batch, args.workers)
+    found = {
+        "torchvision": torchvision_loop(nets, batches),
+        "torchvision, bfloat16, channels last": torchvision_loop(nets, batches, tuned=True),
+    }
+    if find_spec("fastai"):
+        found["fastai"] = fastai(nets, images, labels, args.batch, args.workers)
+    if find_spec("composer"):
+        found["composer"] = composer(nets, batches)
+    if args.timm and name == "resnet-18":
+        found |= timm(args.timm, images, labels, args.batch, args.workers)
+    return found
 
 
 def main() -> None:
@@ -193,14 +167,14 @@ def main() -> None:
     for name in args.net or NETS:
         torch.manual_seed(0)
         fast, bare, how = ours(NETS[name], images, labels, args.batch)
-        sides = [fast, theirs(NETS[name], images, labels, args.batch, args.workers), bare]
-        rates: dict[str, list[float]] = {side.name: [] for side in sides}
+        sides = {"goodfit": fast, "step alone": bare} | peers(args, images, labels, name)
+        rates: dict[str, list[float]] = {side: [] for side in sides}
+        names = list(sides)
         for turn in range(args.rounds + 1):
-            for side in sides[turn % 3 :] + sides[: turn % 3]:
-                start = time.perf_counter()
-                count = side.run()
+            for side in names[turn % len(names) :] + names[: turn % len(names)]:
+                count, seconds = sides[side]()
                 if turn:  # the first round builds plans and caches
-                    rates[side.name].append(count / (time.perf_counter() - start))
+                    rates[side].append(count / seconds)
         middle = {side: median(found) for side, found in rates.items()}
         for side, found in rates.items():
             low, _, high = quantiles(found, n=4) if len(found) > 1 else (found[0],) * 3
@@ -208,10 +182,10 @@ def main() -> None:
             row |= {"spread": round((high - low) / middle[side], 3), "rounds": len(found)}
             row |= {"goodfit_over_this": round(middle["goodfit"] / middle[side], 3)}
             row |= {"mmac": round(multiplications(NETS[name](10), 32), 1), "batch": args.batch}
-            row |= {"as": "float32, channels first" if side == "torchvision" else how}
-            row |= {"data": "files" if args.data else "noise", "machine": machine}
-            row |= {"python": platform.python_version(), "torch": torch.__version__}
-            row |= {"torchvision": torchvision.__version__, "numpy": np.__version__}
+            row |= {"goodfit_as": how, "data": "files" if args.data else "noise"}
+            row |= {"machine": machine, "python": platform.python_version()}
+            row |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+            row |= {"numpy": np.__version__} | VERSIONS
             print(json.dumps(row), flush=True)
 
 

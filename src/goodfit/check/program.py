@@ -119,6 +119,16 @@ class Clone:
             self._picks = True
             return value  # type: ignore[no-any-return]
 
+    def stands(self, output: Any) -> bool:
+        """Whether scores put in the place of an output's are what the loss looks at."""
+        if self._loss is None or self._picks:
+            return True
+        scores = self.pick(output)
+        if isinstance(output, Tensor):
+            return scores.shape == output.shape and torch.equal(scores, output)
+        mark = torch.zeros(0)
+        return any(part is mark for part in _parts(_with(output, scores, mark)))
+
     def loss_of_scores(self, scores: Tensor, y: Any, like: Any = None) -> Tensor:
         """The loss as a function of the logits alone, other outputs as in `like`."""
         if self._loss is None:
@@ -149,6 +159,17 @@ def picked(output: Any) -> Tensor:
     raise TypeError(
         f"the model returns {type(output).__name__}; pass `logits`, which picks the scores"
     )
+
+
+def _parts(output: Any) -> Iterator[Any]:
+    """Everything in nested mappings, tuples and lists."""
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    if isinstance(output, (tuple, list)):
+        for part in output:
+            yield from _parts(part)
+    else:
+        yield output
 
 
 def _with(output: Any, old: Tensor, new: Tensor) -> Any:

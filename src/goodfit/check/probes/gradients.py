@@ -108,8 +108,11 @@ def grads(work: Work, clone: Clone, batches: int = 3, perturb: float = 0.0) -> d
 
 
 def rows_equal(weight: Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether all output units have the same weights (all zero included)."""
-    if weight.ndim < 2 or len(weight) < 2:
+    """Whether all output units have the same weights (all zero included).
+
+    A factor on each unit, (n, 1, 1, 1), is no weight of units: equal ones are how it starts.
+    """
+    if weight.ndim < 2 or len(weight) < 2 or (weight.ndim > 2 and weight.numel() == len(weight)):
         return False
     rows = weight.float().flatten(1)
     size = rows.abs().max()

@@ -1,6 +1,7 @@
 """What the loss does as a function of the scores: shape, sign, reduction, who counts."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -41,6 +42,7 @@ class LossFacts:
     shift: bool = False
     linear: bool = False
     depends_on_others: float = 0.0
+    weights: dict[int, float] = field(default_factory=dict)  # class: its gradients, relative
     ignored: dict[int, int] = field(default_factory=dict)  # class: samples without any gradient
     best: float = math.nan
     low: float = math.nan  # of the scores when the last layers are scaled up
@@ -52,6 +54,7 @@ class LossFacts:
     accuracy: float = math.nan  # at the start, evaluation mode
     outputs: int = 0
     images: int = 0
+    towards: float = math.nan  # where the loss moves scores, correlated with targets of their shape
     log_rows: float = math.nan  # largest |logsumexp| of a row
 
 
@@ -78,11 +81,14 @@ def loss_facts(work: Work) -> LossFacts:
 
     facts |= _quiet(lambda: {"unpaired": _unpaired(clone, output, scores, y)})
     again = _quiet(lambda: {"start": float(loss(scores))}).get("start", math.nan)
-    if not abs(float(again) - start) < 1e-3 * max(1.0, abs(start)):  # type: ignore[arg-type]
+    same = abs(float(again) - start) < 1e-3 * max(1.0, abs(start))  # type: ignore[arg-type]
+    if not same or not clone.stands(output):
         if classes is not None and isinstance(output, Tensor) and len(output) == len(classes):
             facts |= _quiet(lambda: _ignored(lambda z: clone.loss(z, y), output, classes))
         return LossFacts(**facts)  # type: ignore[arg-type]
     facts |= _quiet(lambda: {"constant": float(loss(torch.zeros_like(scores)).detach())})
+    if isinstance(y, Tensor) and y.is_floating_point() and y.shape == scores.shape:
+        facts |= _quiet(lambda: {"towards": _towards(loss, scores, y)})
     if isinstance(y, Tensor):
         facts |= _quiet(lambda: _doubled(loss, scores, y))
     facts |= _quiet(lambda: _ranges(scores))
@@ -112,6 +118,20 @@ def _doubled(loss: object, scores: Tensor, y: Tensor) -> dict[str, object]:
     once = float(loss(scores[:64], y[:64]))  # type: ignore[operator]
     twice = float(loss(torch.cat([scores[:64]] * 2), torch.cat([y[:64]] * 2)))  # type: ignore[operator]
     return {"doubled": twice / once if abs(once) > 1e-12 else math.nan}
+
+
+def _towards(loss: Callable[..., Tensor], scores: Tensor, y: Tensor, steps: int = 60) -> float:
+    """Correlation of the targets with where free scores go that nothing but the loss moves."""
+    begin = 0.1 * torch.randn_like(scores.float())
+    z = begin.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=float(y.float().std().clamp_min(1e-3)) / 20)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(z.to(scores.dtype)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    moved, aim = (z.detach() - begin).flatten(), y.float().flatten()
+    pair = torch.stack([moved, aim])
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 def _ranges(scores: Tensor) -> dict[str, object]:
@@ -184,23 +204,27 @@ def _ignored(loss: object, like: Tensor, classes: Tensor, draws: int = 5) -> dic
     A loss of the hardest few leaves out many a sample: a class is ignored only if luck would
     not leave out all of it, given how many of the others count.
     """
-    counts = []
+    counts, sizes = [], []
     for _ in range(draws):
         z = (0.1 * torch.randn_like(like.float())).requires_grad_()
         (g,) = torch.autograd.grad(loss(z), z)  # type: ignore[operator]
         size = g.flatten(1).abs().amax(1)
+        sizes.append(size / size.mean().clamp_min(1e-30))
         counts.append(size > 1e-7 * size.max().clamp_min(1e-30))
     counted = torch.stack(counts).float()
-    ignored = {}
+    ignored, weights = {}, {}
+    typical = torch.stack(sizes).mean(0)
     most = like.shape[1] if like.ndim > 1 and like.shape[1] > 1 else math.inf
     for c in classes.unique().tolist():  # type: ignore[no-untyped-call]
         mine = classes == c
         n = int(mine.sum())
+        if 0 <= c < most and n >= 3:
+            weights[int(c)] = float(typical[mine].mean())
         if c < 0 or c >= most or n < 3 or n == len(classes) or bool(counted[:, mine].any()):
             continue
         if (1 - float(counted[:, ~mine].mean())) ** (n * draws) < 1e-6:
             ignored[int(c)] = n
-    return {"ignored": ignored}
+    return {"ignored": ignored, "weights": weights}
 
 
 def _unpaired(clone: Clone, output: object, scores: Tensor, y: Tensor) -> bool:

@@ -150,11 +150,13 @@ def training(work: Work) -> Training:
         train(work, work.after, lowest_at(own), 1.0 if own_optimizer else None)
     others: list[Run] = []
     reference = None
+    x, y = probe_batch(work)
+    constant = _constant(program.clone(), x, y)
     if own.learns and own.jumped and own_optimizer and work.left() > 3:
         others.append(train(work, program.clone(), steps, 0.1))
     whole = work.share == 1.0 or not own.finite
     if not own.learns and own_optimizer and not own.broke and whole:
-        for factor in factors(own, updates):
+        for factor in factors(own, updates, constant):
             if work.left() < 3:
                 break
             fresh = program.clone()
@@ -176,12 +178,11 @@ def training(work: Work) -> Training:
         level = train(work, program.clone(), steps, 1.0, limit)
     left = left_by_a_step(program) if reference is not None and reference.learns else 1.0
     work.learned = any(run.learns for run in [own, *others, *([reference] if reference else [])])
-    x, y = probe_batch(work)
     return Training(
         own,
         tuple(others),
         reference,
-        _constant(program.clone(), x, y),
+        constant,
         updates,
         max(peaks(work), default=0.0),
         warms_up(work),
@@ -202,11 +203,15 @@ def lowest_at(run: Run) -> int:
     return 4 + min(range(len(means)), key=means.__getitem__)
 
 
-def factors(own: Run, updates: dict[str, float]) -> list[float]:
-    """Multiples of the learning rate worth trying, the likelier ones first."""
+def factors(own: Run, updates: dict[str, float], constant: float) -> list[float]:
+    """Multiples of the learning rate worth trying, the likelier ones first.
+
+    constant: the loss of scores that do not look; what is not below it has learned nothing.
+    """
     if not math.isfinite(own.start):
         return [0.1]  # already the untouched program's loss is not finite
-    slower = [0.1, 0.01, 0.001] if not own.finite or own.progress < 0.03 else []
+    nothing = not own.finite or own.progress < 0.03 or own.end > 0.97 * constant > 0
+    slower = [0.1, 0.01, 0.001] if nothing else []
     sizes = sorted(updates.values())
     moved = sizes[len(sizes) // 2] / max(1, len(own.losses)) if sizes else 1.0
     if not own.finite or not moved < 3e-3:
@@ -276,10 +281,13 @@ def train(
 def step(clone: Clone, optimizer: Optimizer, x: Any, y: Any) -> tuple[float, float, float]:
     """One update; the loss, the accuracy and the decrease that the gradient promises."""
     seen: dict[str, Any] = {}
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    others = [p for p in clone.model.parameters() if id(p) not in held]
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        clone.model.zero_grad()
+        for p in others:
+            p.grad = None
         output = clone.forward(x)
         value = clone.loss(output, y)
         value.backward()  # type: ignore[no-untyped-call]

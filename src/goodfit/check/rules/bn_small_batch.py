@@ -33,7 +33,7 @@ from goodfit.ingredient import Positive
 class BnSmallBatch(Rule):
     needs: ClassVar[tuple[type, ...]] = (DryRun,)
     also: ClassVar[tuple[type, ...]] = (Flow, Samples)
-    least: Positive = 8.0  # independent values per statistic
+    least: Positive = 3.5  # independent values per statistic
     error_below: Positive = 3.0
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 ## Why it matters
 Predicting the common class is the quickest way down, and rare classes are learned last or never.
-Plain accuracy hides it.
+Plain accuracy hides it. Class weights that were turned the wrong way make the rare rarer: they are
+found by the gradients that the loss gives a sample of each class.
 
 ## What to do
 Weigh the loss by inverse class frequency or sample classes evenly, and judge by balanced accuracy.
@@ -24,22 +25,26 @@ import torch
 from scipy.stats import beta, binom
 
 from goodfit.check.finding import Finding
+from goodfit.check.probes.loss_facts import LossFacts
 from goodfit.check.probes.samples import Samples
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
-from goodfit.ingredient import Positive
+from goodfit.ingredient import Fraction, Positive
 
 
 class ClassImbalance(Rule):
     statistical: ClassVar[bool] = True
     needs: ClassVar[tuple[type, ...]] = (Samples,)
+    also: ClassVar[tuple[type, ...]] = (LossFacts,)
     most: Positive = 10.0  # commonest over rarest class
     mention: Positive = 4.0
+    rarer: Positive = 2.0  # commonest over rarest class, from which its weight is looked at
+    lighter: Fraction = 0.4  # weight of a sample of the rarest class over one of the commonest
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         data = seen[Samples]
         y = data.train.y
-        if y is None or data.weighted or len(y) < 40:
+        if y is None or len(y) < 40:
             return
         counts = torch.bincount(y[y >= 0])
         present = counts.nonzero()[:, 0]
@@ -48,6 +53,19 @@ class ClassImbalance(Rule):
         rare = int(present[counts[present].argmin()])
         common, fewest = int(counts.max()), int(counts[rare])
         ratio = common / fewest
+        facts = seen.get(LossFacts)
+        weights = facts.weights if facts is not None else {}
+        often = weights.get(int(counts.argmax()), 0.0)
+        if ratio > self.rarer and weights.get(rare, often) < self.lighter * often:
+            yield self.finding(
+                f"class {rare}",
+                rarest=f"{fewest} samples of {len(y)}",
+                weight=f"{weights[rare] / often:.2g} of the commonest class's in the loss",
+                fix="weigh the classes by n / (classes * count), not by their frequency",
+            )
+            return
+        if data.weighted:
+            return
         share = float(beta.ppf(0.01, common, fewest + 1))
         sure = share / (1 - share)
         fair = 0.6 * self.most

@@ -30,7 +30,7 @@ from goodfit.check.probes.trace import Node, Trace, is_weighted, layer_name
 from goodfit.check.probes.training import Training
 from goodfit.check.rules import Rule
 from goodfit.check.seen import Seen
-from goodfit.ingredient import Fraction
+from goodfit.ingredient import Count, Fraction
 
 FIX = {
     "layer": "initialize {} with nn.init.kaiming_normal_ and a zero bias, or use GELU after it",
@@ -93,6 +93,7 @@ class DeadUnits(Rule):
     most: Fraction = 0.6  # share of a layer that may be dead from the start
     died: Fraction = 0.45  # share that may die in the first steps
     error_above: Fraction = 0.9
+    few: Count = 32  # images; over fewer, many a living unit is silent by chance
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         flow = seen[Flow]
@@ -108,7 +109,8 @@ class DeadUnits(Rule):
             now = after.get(name, silent).share
             dead = min(share, now) if share > self.most else now
             died = now - share
-            if units < 4 or not (dead > self.most or (died > self.died and now > self.died)):
+            most, fell = (self.most, self.died) if images >= self.few else (self.error_above,) * 2
+            if units < 4 or not (dead > most or (died > fell and now > fell)):
                 continue
             fix = (
                 FIX[silent.cause].format(name)

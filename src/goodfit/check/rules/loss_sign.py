@@ -19,7 +19,9 @@ Source: sign test over samples of the loss's gradient at the true score.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from goodfit.check.finding import Finding, Severity
 from goodfit.check.probes.loss_facts import LossFacts
@@ -34,6 +36,7 @@ class LossSign(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (LossFacts, Wiring)
     also: ClassVar[tuple[type, ...]] = (Training,)
+    away: Annotated[float, Field(ge=-1, le=0)] = -0.5  # correlation of scores with their targets
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
         facts, wiring = seen[LossFacts], seen[Wiring]
@@ -44,6 +47,12 @@ class LossSign(Rule):
                 "the loss",
                 punished=f"the true score of {facts.punished:.0%} of {facts.judged} samples",
                 fix="turn the sign of the loss: return -loss",
+            )
+        elif facts.towards < self.away and not turned:
+            yield self.finding(
+                "the loss",
+                moves=f"scores away from their targets: correlation {facts.towards:.2f}",
+                fix="turn the sign of the loss, or take one minus the similarity",
             )
         elif turned and not wrong:
             yield self.finding(

@@ -38,6 +38,7 @@ class LrTooHigh(Rule):
     severity: ClassVar[Severity] = "error"
     needs: ClassVar[tuple[type, ...]] = (Training,)
     rise: Fraction = 0.02  # relative progress below which a run counts as failed
+    empty: Fraction = 0.97  # of the loss of constant scores, above which nothing was learned
     better: Fraction = 0.05  # progress that a slower run must make
 
     def __call__(self, seen: Seen) -> Iterator[Finding]:
@@ -62,6 +63,7 @@ class LrTooHigh(Rule):
         )
         good = [r for r in slower if r.progress > self.better or (r.gained > 4 and r.progress > 0)]
         worse = not own.finite or own.progress < self.rise or own.end > 1.5 * max(own.start, 1e-9)
+        worse = worse or (found.constant > 0 and own.end > self.empty * found.constant)
         if not good or not worse or (own.finite and own.lowest > 0.35):
             return
         best = good[0]

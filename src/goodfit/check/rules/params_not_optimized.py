@@ -43,8 +43,9 @@ class ParamsNotOptimized(Rule):
             "type(optimizer)", f"torch.optim.{wiring.optimizer}"
         )
         if missing and len(missing) == len(wanted) and wanted:
+            modules = {p.module for p in wanted}
             yield self.finding(
-                "the optimizer",
+                modules.pop() if len(modules) == 1 else "the optimizer",
                 holds=f"{wiring.strangers} parameters, none of the model's",
                 fix=fix,
             )
