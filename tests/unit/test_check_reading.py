@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from goodfit.check import check
 from goodfit.check.probes.reading import reading
+from goodfit.check.probes.samples import fingerprints
 from goodfit.check.probes.trace import trace
 from goodfit.check.program import Part, Program
 from goodfit.check.work import Work
@@ -91,3 +92,17 @@ def test_the_way_goes_on_through_computed_indices():
     ]
     report = check(model, data, select=["no-gradient", "output-activation"])
     assert [(f.rule, f.where) for f in report.findings] == [("no-gradient", "project")]
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 33, 31), (1, 8, 8)])
+def test_equal_samples_have_equal_fingerprints_whatever_stands_beside_them(shape):
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(301, *shape, generator=random)
+    x[7, 0] = 0.0
+    twice = torch.cat([x, x.flip(0)])
+    twice[7] *= torch.where(twice[7] == 0, -1.0, 1.0)  # minus zero is zero
+    marks = fingerprints(twice)
+    assert torch.equal(marks[:301], marks[301:].flip(0))
+    assert len(marks[:301].unique()) == 301
+    x[5].flatten()[-1] += 1e-6 * x[5].flatten()[-1].abs() + 1e-7
+    assert (fingerprints(x) != marks[:301]).nonzero().flatten().tolist() == [5]

@@ -98,7 +98,7 @@ def _commonest(labels: Tensor) -> float:
 
 @torch.no_grad()
 def _judged(
-    clone: Clone, batches: list[tuple[Any, Any]], known: set[float]
+    clone: Clone, batches: list[tuple[Any, Any]], known: set[int]
 ) -> tuple[Tensor, Tensor]:
     """The net's class of each image and the true one; images known exactly do not count."""
     guesses, labels = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
@@ -119,6 +119,6 @@ def _judged(
     return torch.cat(guesses), torch.cat(labels)
 
 
-def _prints(batches: list[tuple[Any, Any]]) -> set[float]:
+def _prints(batches: list[tuple[Any, Any]]) -> set[int]:
     xs = [x for x, _ in batches if isinstance(x, Tensor)]
     return {p for x in xs for p in fingerprints(x.float()).tolist()}

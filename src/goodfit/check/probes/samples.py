@@ -9,6 +9,8 @@ from torch import Tensor
 from goodfit.check.program import Part
 from goodfit.check.work import Work, truth
 
+_AT_ONCE = 1 << 25  # bytes of the copy that fingerprints are made from
+
 
 @dataclass(frozen=True)
 class Side:
@@ -80,11 +82,19 @@ def together(targets: list[Any]) -> Tensor | None:
 
 
 def fingerprints(x: Tensor) -> Tensor:
-    """One 64-bit number per sample, equal for equal samples: two random projections of the bits."""
-    bits = x.contiguous().flatten(1).to(torch.float64)
+    """One 64-bit number per sample, the same for equal samples whatever stands beside them.
+
+    A random projection of the bits in whole numbers, which wrap around and so are exact.
+    """
+    rows = x.flatten(1).float()
     generator = torch.Generator().manual_seed(0)
-    keys = torch.rand(bits.shape[1], generator=generator, dtype=torch.float64) + 0.5
-    return torch.nan_to_num(bits) @ keys
+    keys = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=generator) * 2 + 1
+    some = max(1, _AT_ONCE // (8 * max(1, rows.shape[1])))
+    marks = torch.empty(len(rows), dtype=torch.int64)
+    for start in range(0, len(rows), some):
+        part = torch.nan_to_num(rows[start : start + some]) + 0.0  # -0.0 is 0.0
+        marks[start : start + some] = part.view(torch.int32).long() @ keys
+    return marks
 
 
 def yes_or_no(x: Tensor) -> bool:
