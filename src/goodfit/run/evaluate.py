@@ -50,7 +50,7 @@ def tested_rows(
 
     All processes share the work and get the whole result. `quick` takes the center view alone.
     """
-    seen: list[Batch] = []
+    seen: list[tuple[Tensor, Tensor]] = []
     rows = predict(
         model,
         _noted(loader, seen),
@@ -62,8 +62,7 @@ def tested_rows(
         precision=precision_of(recipe),
         seed=recipe.train.seed,
     )
-    index = torch.cat([batch.index for batch in seen]).cpu()
-    labels = torch.cat([batch.targets.argmax(1) for batch in seen]).cpu()
+    index, labels = (torch.cat(part).cpu() for part in zip(*seen, strict=True))
     index, rows, labels = (world.gathered(x) for x in (index, rows, labels))
     order = index.argsort()
     return Rows(rows[order], labels[order], index[order])
@@ -74,9 +73,10 @@ def precision_of(recipe: Recipe) -> torch.dtype:
     return torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32
 
 
-def _noted(batches: Iterable[Batch], seen: list[Batch]) -> Iterator[Batch]:
+def _noted(batches: Iterable[Batch], seen: list[tuple[Tensor, Tensor]]) -> Iterator[Batch]:
+    """The batches; of each the index and labels are kept, and no image."""
     for batch in batches:
-        seen.append(batch._replace(images=batch.images[:0]))
+        seen.append((batch.index, batch.targets.argmax(1)))
         yield batch
 
 
