@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from goodfit.errors import DataError, ModelError, RecipeError
 from goodfit.ingredient import Ingredient
 
-_CHUNK_BYTES = 1 << 25  # of float64, so that statistics never copy all images
+_CHUNK_BYTES = 1 << 23  # of float64, so that statistics never copy all images
 
 
 class Preprocess(Ingredient):

@@ -97,9 +97,7 @@ def _commonest(labels: Tensor) -> float:
 
 
 @torch.no_grad()
-def _judged(
-    clone: Clone, batches: list[tuple[Any, Any]], known: set[int]
-) -> tuple[Tensor, Tensor]:
+def _judged(clone: Clone, batches: list[tuple[Any, Any]], known: set[int]) -> tuple[Tensor, Tensor]:
     """The net's class of each image and the true one; images known exactly do not count."""
     guesses, labels = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
     count, stop = 0, time.thread_time() + SECONDS

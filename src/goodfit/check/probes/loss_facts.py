@@ -282,6 +282,8 @@ def _bounds(
     clone = work.program.clone()
     clone.model.train()
     seen = trace(clone.model, x[:16], clone.pick)
+    if not seen.followed:
+        return {}
     params = dict(clone.model.named_parameters())
     owners = {layer_name(seen.nodes[index]) for index in heads_of(seen)}
     heads = {n for n in params if n.rpartition(".")[0] in owners}

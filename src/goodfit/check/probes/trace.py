@@ -53,12 +53,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Trace:
-    """The graph of one forward pass. `output` is the operation that made the logits."""
+    """The graph of one forward pass. `output` is the operation that made the logits; the last
+    one seen where they came another way, such as over numpy, and then not `followed`.
+    """
 
     nodes: tuple[Node, ...]
     output: int
     images: int
     called: frozenset[str]  # modules whose forward ran
+    followed: bool = True
 
     def consumers(self, index: int) -> list[Node]:
         """The operations that use this one's output."""
@@ -131,11 +134,11 @@ def trace(model: nn.Module, x: Any, pick: Any) -> Trace:
         with recorder:
             output = called(model, x)
         scores = pick(output)
-        made = recorder.index_of(scores)
+        made, followed = recorder.index_of(scores), recorder.saw(scores)
     finally:
         recorder.close()
     images = samples_in(x)
-    return Trace(tuple(recorder.nodes), made, images, frozenset(recorder.called))
+    return Trace(tuple(recorder.nodes), made, images, frozenset(recorder.called), followed)
 
 
 class _Recorder(TorchFunctionMode):
@@ -177,6 +180,9 @@ class _Recorder(TorchFunctionMode):
 
     def index_of(self, tensor: Tensor) -> int:
         return self._made.get(id(tensor), len(self.nodes) - 1)
+
+    def saw(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._made
 
     def close(self) -> None:
         for handle in self._handles:
