@@ -1,13 +1,16 @@
 """How the augmentation benchmarks measure: interleaved, in CPU seconds of one thread.
 
 Everything compared runs in turn, again and again, in one process, so that what else the machine
-does hits all alike. One thread and CPU time, so that waiting for a busy core does not count; images
-per second are those of one core. Memory that one call frees the next one finds warm, for all.
+does hits all alike; each round in a new random order, since who comes after a call that filled the
+cache with its own memory finds the images cold. One thread and CPU time, so that waiting for a busy
+core does not count; images per second are those of one core. Memory that one call frees the next one
+finds warm, for all.
 """
 
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -27,9 +30,11 @@ def interleaved(calls: dict[str, Call], seconds: float) -> dict[str, float]:
     took: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
+    turns, order = list(calls.items()), random.Random(0)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(took[next(iter(took))]) < 3:
-        for name, call in calls.items():
+        order.shuffle(turns)
+        for name, call in turns:
             start = time.process_time()
             call()
             took[name].append(time.process_time() - start)

@@ -76,6 +76,13 @@ def _constants(key: tuple[int, int]) -> np.ndarray:
     return np.array([*laid, (_M0, _M1), (_M1, _M0)], np.uint64)
 
 
+@lru_cache(maxsize=128)
+def _spread(keys: tuple[tuple[int, int], ...], each: int) -> np.ndarray:
+    """The constants of several keys (12, 2 keys each), each key's for its part of the counters."""
+    of_keys = np.stack([_constants(key) for key in keys], axis=2)  # (12, 2, keys)
+    return np.repeat(of_keys.reshape(len(of_keys), -1), each, axis=1)
+
+
 def _philox_cpu(even: np.ndarray, odd: np.ndarray, *keys: tuple[int, int]) -> np.ndarray:
     """The same in numpy, on words 0 and 2 and words 1 and 3 of the counters, each (2, m) uint64.
 
@@ -87,8 +94,7 @@ def _philox_cpu(even: np.ndarray, odd: np.ndarray, *keys: tuple[int, int]) -> np
     that its other order is a slice.
     """
     m = even.shape[1]
-    of_keys = np.stack([_constants(key) for key in keys], axis=2)  # (12, 2, keys)
-    constants = np.repeat(of_keys.reshape(len(of_keys), -1), m // max(1, len(keys)), axis=1)
+    constants = _spread(keys, m // max(1, len(keys)))
     kept = np.concatenate([odd.ravel(), odd[0]])
     this, crossed, start, end = kept[: 2 * m], kept[m:], kept[:m], kept[2 * m :]
     even = even.ravel()

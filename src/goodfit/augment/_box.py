@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
@@ -121,13 +120,10 @@ def _shifted(images: Images, box: Box, border: Border) -> Images:
 
 
 def _mirrored(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
-    result = images.flip(-1)
-    if not _large(images, images.shape[-2:]):
-        return by_sample(mirrored, result, images, spend=True)
-    ends = np.flatnonzero(np.diff(mirrored.numpy(), prepend=True, append=True)).tolist()
-    for start, stop in zip(ends[::2], ends[1::2], strict=True):  # runs that stay as they are
-        result[start:stop] = images[start:stop]
-    return result
+    if _large(images, images.shape[-2:]):  # one mirrored image stays in the cache until it is put
+        pairs = zip(images.unbind(), mirrored.tolist(), strict=True)
+        return torch.stack([image.flip(-1) if yes else image for image, yes in pairs])
+    return by_sample(mirrored, images.flip(-1), images, spend=True)
 
 
 def _large(images: Images, size: Sequence[int]) -> bool:

@@ -60,18 +60,23 @@ def recolored(
     spare = len(parts) == 1 and not images.is_floating_point()
     if spare:
         images = images.to(kept)  # once, for the mean and the map, and to be overwritten
-    mean = torch.zeros(n, c, device=images.device)
-    if needs_mean:
-        mean = torch.cat([images[some].to(kept).mean((2, 3)).float() for some in parts]) * unit
-    colors = colors_of(mean)
-    linear, shift = (colors[:, :, :c] * unit).to(kept), colors[:, :, c:].to(kept)
     source = images.reshape(n, c, h * w)
+    if needs_mean:
+        means = [source[some].to(kept).sum(2).float() for some in parts]
+        mean = (means[0] if len(means) == 1 else torch.cat(means)) * (unit / (h * w))
+    else:
+        mean = torch.zeros(n, c, device=images.device)
+    colors = colors_of(mean)
+    shift = colors[:, :, c:].to(kept).contiguous()
+    if diagonal:  # laid out as the pixels are: strides cost a third of the pass
+        linear = (colors.diagonal(dim1=1, dim2=2)[:, :, None] * unit).to(kept).contiguous()
+    else:
+        linear = (colors[:, :, :c] * unit).to(kept)
     result = source if spare and diagonal else source.new_empty(source.shape, dtype=kept)
     for some in parts:
         flat, shown = source[some].to(kept), result[some]
         if diagonal:
-            scale = linear[some].diagonal(dim1=1, dim2=2)[:, :, None]
-            torch.mul(flat, scale, out=shown).add_(shift[some])
+            torch.mul(flat, linear[some], out=shown).add_(shift[some])
         else:
             torch.baddbmm(shift[some], linear[some], flat, out=shown)
         shown.clamp_(0, 1)
@@ -107,6 +112,15 @@ def map_of(linear: Tensor, shift: Tensor | None = None) -> Colors:
     return torch.cat([linear, shift[:, :, None]], dim=2)
 
 
+def gained(factor: Float[Tensor, " n"], channels: int, shift: Tensor | None = None) -> Colors:
+    """The map x → factor · x + shift, the same for all channels; shift (n,), zero if none."""
+    colors = factor.new_zeros(len(factor), channels, channels + 1)
+    colors.diagonal(dim1=1, dim2=2).copy_(factor[:, None])
+    if shift is not None:
+        colors[:, :, channels] = shift[:, None]
+    return colors
+
+
 def gray_weights(channels: int, device: torch.device) -> Float[Tensor, " c"]:
     """How much each channel counts in the gray of a pixel: luma for RGB (and alpha: nothing)."""
     if channels < 3:
@@ -116,14 +130,13 @@ def gray_weights(channels: int, device: torch.device) -> Float[Tensor, " c"]:
 
 def brightened(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
     """x → factor · x."""
-    return map_of(torch.eye(mean.shape[1], device=mean.device) * factor[:, None, None])
+    return gained(factor, mean.shape[1])
 
 
 def contrasted(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
     """x → factor · x + (1 - factor) · g, g the mean gray of the image."""
     gray = mean @ gray_weights(mean.shape[1], mean.device)
-    shift = ((1 - factor) * gray)[:, None].expand_as(mean)
-    return map_of(torch.eye(mean.shape[1], device=mean.device) * factor[:, None, None], shift)
+    return gained(factor, mean.shape[1], (1 - factor) * gray)
 
 
 def saturated(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
