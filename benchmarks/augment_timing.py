@@ -3,8 +3,8 @@
 Everything compared runs in turn, again and again, in one process, so that what else the machine
 does hits all alike; each round in a new random order, since who comes after a call that filled the
 cache with its own memory finds the images cold. One thread and CPU time, so that waiting for a busy
-core does not count; images per second are those of one core. Memory that one call frees the next one
-finds warm, for all.
+core does not count; images per second are those of one core. Memory that one call frees is warm
+for the next one, for all.
 """
 
 import json
