@@ -14,7 +14,7 @@ Source: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:24
 2018, "How to train your ResNet". Lecture: CNN architectures; Training recipes.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -32,14 +32,11 @@ class Group(nn.Sequential):
     def __init__(self, inputs: int, width: int, settings: "FastNet") -> None:
         layers: list[nn.Module] = []
         for place in range(settings.per_group):
-            halves = settings.halving == "stride" and not place
-            conv = nn.Conv2d(
-                width if place else inputs, width, 3, 2 if halves else 1, 1, bias=False
-            )
+            conv = nn.Conv2d(width if place else inputs, width, 3, padding=1, bias=False)
             nn.init.dirac_(conv.weight[: conv.in_channels])
             norm = nn.BatchNorm2d(width, momentum=settings.norm_momentum)
             norm.weight.requires_grad_(False)
-            pool = [] if place or halves else [Halve()]
+            pool = [] if place else [Halve()]
             layers += [conv, *pool, norm, activation(settings.activation)]
         super().__init__(*layers)
 
@@ -73,7 +70,6 @@ class Net(nn.Module):
 class FastNet(Model):
     widths: tuple[Count, ...] = Field(default=(64, 128, 256), min_length=1)  # of the groups
     per_group: Count = 2  # convolutions
-    halving: Literal["pool", "stride"] = "pool"  # of the picture, after or in the first convolution
     patch: Annotated[int, Field(ge=1, le=8)] = 2  # side of the whitened patches, in pixels
     stride: Annotated[int, Field(ge=1, le=8)] = 1
     whitening: Count | None = None  # filters, even; None: twice the numbers of a patch
