@@ -70,7 +70,7 @@ KORNIA = {
     "pad-and-crop": K.RandomCrop((side, side), pad, padding_mode="reflect"),
     "random-crop": K.RandomResizedCrop((side, side)),
     "brightness": K.RandomBrightness((0.6, 1.4), p=1.0),
-    "contrast": K.RandomContrast((0.6, 1.4), p=1.0),
+    "contrast": K.ColorJitter(contrast=0.4, p=1.0),  # RandomContrast multiplies, without a mean
     "saturation": K.RandomSaturation((0.6, 1.4), p=1.0),
     "hue": K.RandomHue((-0.1, 0.1), p=1.0),
     "color-jitter": K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0),
