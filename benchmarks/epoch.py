@@ -57,6 +57,7 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("--rounds", type=int, default=5)
     ask.add_argument("--workers", type=int, default=2, help="of the DataLoader")
     ask.add_argument("--net", choices=NETS, action="append")
+    ask.add_argument("--compile", action="store_true", help="ours, as `train` does in long runs")
     ask.add_argument("--timm", type=Path, help="timm's train.py, which its wheel does not hold")
     return ask.parse_args()
 
@@ -89,7 +90,9 @@ def multiplications(net: nn.Module, side: int) -> float:
     return total / 1e6
 
 
-def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[Epoch, Epoch, str]:
+def ours(
+    settings: ResNet, images: Tensor, labels: Tensor, batch: int, compiles: bool
+) -> tuple[Epoch, Epoch, str]:
     """`fit` with the loader, and the bare step in the same precision and layout."""
     data = Arrays(images=images.numpy(), labels=labels.numpy(), val=0.0, test=0.0)
     source = data().train
@@ -106,14 +109,15 @@ def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[
     )
     layout = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = net.to(memory_format=layout)
+    trained = torch.compile(net) if compiles else net
     optimizer = sgd(net)
     loader.at(0, 0)
 
     def epoch() -> tuple[int, float]:
         start = time.perf_counter()
         changes = [PadAndCrop(pad_pixels=4), Flip()]
-        trained = fit(
-            net,
+        steps = fit(
+            trained,
             loader,
             optimizer=optimizer,
             loss=nn.functional.cross_entropy,
@@ -121,10 +125,11 @@ def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[
             augment=changes,
             precision=speed.precision,
         )
-        return sum(step.images for step in trained), time.perf_counter() - start
+        return sum(step.images for step in steps), time.perf_counter() - start
 
-    bare = settings(10).to(memory_format=layout)
+    bare: nn.Module = settings(10).to(memory_format=layout)
     bare_optimizer = sgd(bare)
+    bare = torch.compile(bare) if compiles else bare
     inputs = as_float(first.images).contiguous(memory_format=layout)
 
     def steps() -> tuple[int, float]:
@@ -140,6 +145,7 @@ def ours(settings: ResNet, images: Tensor, labels: Tensor, batch: int) -> tuple[
         return len(loader) * batch, time.perf_counter() - start
 
     how = f"{str(speed.precision)[6:]}, channels {'last' if speed.channels_last else 'first'}"
+    how += ", compiled" if compiles else ""
     return epoch, steps, how
 
 
@@ -166,7 +172,7 @@ def main() -> None:
     machine = f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"
     for name in args.net or NETS:
         torch.manual_seed(0)
-        fast, bare, how = ours(NETS[name], images, labels, args.batch)
+        fast, bare, how = ours(NETS[name], images, labels, args.batch, args.compile)
         sides = {"goodfit": fast, "step alone": bare} | peers(args, images, labels, name)
         rates: dict[str, list[float]] = {side: [] for side in sides}
         names = list(sides)

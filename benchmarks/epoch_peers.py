@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
@@ -181,19 +182,19 @@ def timm(path: Path, images: Tensor, labels: Tensor, batch: int, workers: int) -
                 at / f"{place}.png", compress_level=0
             )
     words = f"train.py {folder} --model resnet18 --num-classes 10 --input-size 3 32 32 --opt sgd"
-    words += f" --lr 0.05 --sched none --epochs 1 --warmup-epochs 0 -b {batch} -j {workers}"
+    words += f" --lr 0.05 --sched step --epochs 1 --warmup-epochs 0 -b {batch} -j {workers}"
     words += f" --color-jitter 0 --device cpu --log-interval 10 --output {folder}/out"
 
     def side(*more: str) -> Epoch:
         def epoch() -> tuple[int, float]:
             before, sys.argv = sys.argv, [*words.split(), *more]
             try:
-                with said_by("train") as lines:
+                with said_by("train") as lines, redirect_stdout(StringIO()):
                     module.main()
             finally:
                 sys.argv = before
             last = [line for line in lines if line.startswith("Train:")][-1]
-            rate = re.search(r"\(\s*([\d.]+)/s\)", last)
+            rate = re.search(r",\s*([\d.]+)/s\)", last)
             assert rate is not None, last
             return len(images), len(images) / float(rate[1])
 
