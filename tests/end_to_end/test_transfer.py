@@ -225,7 +225,9 @@ def _all_for_training(place: Path) -> Splits:
     return replace(splits, val=splits.train.take([]))
 
 
-def test_a_probe_cannot_be_made_of_a_net_that_does_not_end_in_a_linear_layer(place):
+@pytest.fixture
+def convolution(place):
+    """A recipe of a net that ends without a linear layer."""
     (place / "squeeze.py").write_text(
         "from torch import nn\n"
         "class Squeeze(nn.Module):\n"
@@ -236,18 +238,20 @@ def test_a_probe_cannot_be_made_of_a_net_that_does_not_end_in_a_linear_layer(pla
         "        return self.conv(x).mean((2, 3))\n"
     )
     (place / "convolution.toml").write_text('[model]\nkind = "squeeze.py:Squeeze"\n')
+    return place / "convolution.toml"
+
+
+def test_a_probe_cannot_be_made_of_a_net_that_does_not_end_in_a_linear_layer(place, convolution):
     with pytest.raises(ModelError, match="not a linear classifier") as caught:
-        transfer(
-            place / "colors.npz", recipe=place / "convolution.toml", mode="probe", device="cpu"
-        )
+        transfer(place / "colors.npz", recipe=convolution, mode="probe", device="cpu")
     assert "fine-tune" in caught.value.fix
 
 
-def test_where_no_probe_can_be_made_all_layers_are_trained(place):
+def test_where_no_probe_can_be_made_all_layers_are_trained(place, convolution):
     lines: list[str] = []
     run = transfer(
         place / "colors.npz",
-        recipe=place / "convolution.toml",
+        recipe=convolution,
         changes=("train.epochs=1", "train.batch_size=48", "train.check=false"),
         device="cpu",
         runs=place / "runs",

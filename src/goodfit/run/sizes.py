@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from goodfit.batch import Batch
 from goodfit.data.loader import Loader
+from goodfit.memory import release_freed_memory
 
 
 class Sized:
@@ -24,11 +25,15 @@ class Sized:
         last: bool,
     ) -> None:
         self.loader, self.sizes, self.done, self.total = loader, sizes, done, total
+        self.side: int | None = None
         self.layout = torch.channels_last if last else torch.contiguous_format
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.loader:
             side = self._side()
+            if side != self.side:  # memory of the last size fits nothing of this one
+                release_freed_memory()
+                self.side = side
             self.done += 1
             images = batch.images if side is None else resized(batch.images, side)
             yield batch._replace(images=images.contiguous(memory_format=self.layout))

@@ -202,6 +202,7 @@ def start(
         for step in progress(job, pieces, resume=resuming):
             if job.world.main:
                 show(step)
+        release_freed_memory()
         run = Run(job.directory.path)
         if job.world.main:
             from goodfit.run.report import write_report
