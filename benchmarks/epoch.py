@@ -109,15 +109,15 @@ def ours(
     )
     layout = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = net.to(memory_format=layout)
-    trained = torch.compile(net) if compiles else net
+    model = torch.compile(net) if compiles else net
     optimizer = sgd(net)
     loader.at(0, 0)
 
     def epoch() -> tuple[int, float]:
         start = time.perf_counter()
         changes = [PadAndCrop(pad_pixels=4), Flip()]
-        steps = fit(
-            trained,
+        trained = fit(
+            model,
             loader,
             optimizer=optimizer,
             loss=nn.functional.cross_entropy,
@@ -125,7 +125,7 @@ def ours(
             augment=changes,
             precision=speed.precision,
         )
-        return sum(step.images for step in steps), time.perf_counter() - start
+        return sum(step.images for step in trained), time.perf_counter() - start
 
     bare: nn.Module = settings(10).to(memory_format=layout)
     bare_optimizer = sgd(bare)

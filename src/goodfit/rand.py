@@ -76,7 +76,7 @@ def _constants(key: tuple[int, int]) -> np.ndarray:
     return np.array([*laid, (_M0, _M1), (_M1, _M0)], np.uint64)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=16)  # a recipe's draws; each holds 192 bytes per counter
 def _spread(keys: tuple[tuple[int, int], ...], each: int) -> np.ndarray:
     """The constants of several keys (12, 2 keys each), each key's for its part of the counters."""
     of_keys = np.stack([_constants(key) for key in keys], axis=2)  # (12, 2, keys)

@@ -196,3 +196,9 @@ def test_channels_last_images_are_taken_as_well():
 def test_no_changes_change_nothing():
     batch = smooth()
     assert Pipeline([])(batch) is batch or torch.equal(Pipeline([])(batch).images, batch.images)
+
+
+def test_the_mean_of_a_large_image_fits_into_half_precision():
+    images = torch.ones(2, 3, 272, 272, dtype=torch.float16)
+    batch = Batch(images, torch.eye(2), torch.arange(2))
+    assert Contrast().given(batch, torch.tensor([0.5, 1.5])).images.eq(1).all()

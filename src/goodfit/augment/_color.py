@@ -62,8 +62,8 @@ def recolored(
         images = images.to(kept)  # once, for the mean and the map, and to be overwritten
     source = images.reshape(n, c, h * w)
     if needs_mean:
-        means = [source[some].to(kept).sum(2).float() for some in parts]
-        mean = (means[0] if len(means) == 1 else torch.cat(means)) * (unit / (h * w))
+        means = [source[some].to(kept).mean(2).float() for some in parts]
+        mean = (means[0] if len(means) == 1 else torch.cat(means)) * unit
     else:
         mean = torch.zeros(n, c, device=images.device)
     colors = colors_of(mean)

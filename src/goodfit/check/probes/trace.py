@@ -61,7 +61,7 @@ class Trace:
     output: int
     images: int
     called: frozenset[str]  # modules whose forward ran
-    followed: bool = True
+    followed: bool
 
     def consumers(self, index: int) -> list[Node]:
         """The operations that use this one's output."""
