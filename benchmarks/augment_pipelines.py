@@ -6,7 +6,8 @@ photos   256 to 224 pixels: random resized crop, flip, rotation, shear, color ji
 
 All start from the same uint8 images in memory and end with a normalized float batch. torchvision
 goes image by image through a DataLoader (no worker processes: all is counted on one thread), its
-mixing by batch with one draw; kornia goes by batch with a draw per image.
+mixing by batch with one draw; kornia goes by batch with a draw per image. "compiled" is ours with
+the pixels' work and the normalization put through torch.compile.
 
 python benchmarks/augment_pipelines.py >> benchmarks/results/augment_pipelines.jsonl
 """
@@ -37,6 +38,7 @@ from goodfit.preprocess.channel_stats import ChannelStats
 
 ask = argparse.ArgumentParser(description=__doc__)
 ask.add_argument("--seconds", type=float, default=5)
+ask.add_argument("--batch", type=int, default=128, help="of the small images")
 ask.add_argument("--only", choices=["small", "photos"], default=None)
 args = ask.parse_args()
 
@@ -60,11 +62,12 @@ class Stored(Dataset[tuple[torch.Tensor, int]]):
         return self.change(self.images[i]), i % 10
 
 
-def ours(images: torch.Tensor, changes: list[object]) -> Callable[[], object]:
+def ours(images: torch.Tensor, changes: list[object], compiled: bool) -> Callable[[], object]:
     fitted = [change.fitted(images) for change in changes]
     batch = Batch(images, torch.eye(10)[torch.arange(len(images)) % 10], torch.arange(len(images)))
-    pipeline, epochs = Pipeline(fitted), counting()
-    return lambda: normalize(pipeline(batch._replace(epoch=next(epochs))).images)
+    pipeline, epochs = Pipeline(fitted, compile=compiled), counting()
+    last = torch.compile(normalize, dynamic=False) if compiled else normalize
+    return lambda: last(pipeline(batch._replace(epoch=next(epochs))).images)
 
 
 def theirs(images: torch.Tensor, change: object, mix: object = None) -> Callable[[], object]:
@@ -88,7 +91,7 @@ def kornias(images: torch.Tensor, change: object, mix: object = None) -> Callabl
 
 
 def small() -> None:
-    images = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8)
+    images = torch.randint(0, 256, (args.batch, 3, 32, 32), dtype=torch.uint8)
     floats = [T.ToDtype(torch.float32, scale=True), T.Normalize(MEAN, STD)]
     tv = T.Compose(
         [
@@ -111,11 +114,12 @@ def small() -> None:
         ("the same+cutmix", [CutMix()], T.CutMix(num_classes=10), K.RandomCutMixV2(p=1.0)),
     ):
         calls = {
-            "goodfit": ours(images, changes + extra),
+            "goodfit": ours(images, changes + extra, compiled=False),
+            "goodfit_compiled": ours(images, changes + extra, compiled=True),
             "torchvision": theirs(images, tv, tv_mix),
             "kornia": kornias(images, kornia, kornia_mix),
         }
-        print(row(name, 32, 128, interleaved(calls, args.seconds)), flush=True)
+        print(row(name, 32, args.batch, interleaved(calls, args.seconds)), flush=True)
 
 
 def photos() -> None:
@@ -150,8 +154,10 @@ def photos() -> None:
     )
     crop = RandomCrop(size=224, area=(0.35, 1.0))
     geometry = [crop, Flip(), Rotate(border="zeros"), Shear(border="zeros")]
+    changes = [*geometry, ColorJitter(), PCALighting(), Cutout()]
     calls = {
-        "goodfit": ours(images, [*geometry, ColorJitter(), PCALighting(), Cutout()]),
+        "goodfit": ours(images, changes, compiled=False),
+        "goodfit_compiled": ours(images, changes, compiled=True),
         "torchvision": theirs(images, tv),
         "kornia": kornias(images, kornia),
     }

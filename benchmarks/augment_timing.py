@@ -43,10 +43,12 @@ def interleaved(calls: dict[str, Call], seconds: float) -> dict[str, float]:
 
 def row(what: str, side: int, images: int, took: dict[str, float]) -> str:
     """One JSON line: images per second of everyone, and ours over each of the others."""
-    ours = took["goodfit"]
     answer: dict[str, object] = {"what": what, "side": side, "images": images}
     answer |= {f"{name}_images_per_second": round(images / t) for name, t in took.items()}
-    answer |= {f"over_{name}": round(t / ours, 2) for name, t in took.items() if name != "goodfit"}
+    ours = {name: t for name, t in took.items() if name.startswith("goodfit")}
+    for mine, my_time in ours.items():
+        over = f"{mine.removeprefix('goodfit').strip('_')}_over".strip("_")
+        answer |= {f"{over}_{n}": round(t / my_time, 2) for n, t in took.items() if n not in ours}
     answer |= {"threads": 1, "clock": "process CPU time", "machine": machine()}
     answer |= {name: version(name) for name in ("torch", "torchvision", "kornia")}
     return json.dumps(answer)

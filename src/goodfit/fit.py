@@ -41,7 +41,7 @@ def fit(
     loss: Callable[[Tensor, Tensor], Tensor],
     steps: int,
     schedule: Callable[[float], float] = lambda done: 1.0,
-    augment: Sequence[Callable[..., Batch]] = (),
+    augment: Sequence[Callable[..., Batch]] | Pipeline = (),
     penalties: Sequence[Callable[[nn.Module], Tensor]] = (),
     clip_norm: float = inf,
     accumulate: int = 1,
@@ -55,6 +55,7 @@ def fit(
     loss: (logits, targets) → scalar. Where images were mixed it is interpolated, exactly.
     schedule: fraction of the run that is done → factor on every group's lr. A group's peak is its
         lr when training starts; it is kept in the group as `peak_lr`, so it survives a resume.
+    augment: changes, which draw from `seed`; or a pipeline of them with a seed of its own.
     penalties: scalars of the model, added to the loss.
     accumulate: batches per update; the gradient equals that of one large batch, norm layers aside.
     precision: torch.bfloat16 runs the forward pass under autocast.
@@ -65,7 +66,7 @@ def fit(
     later; the gradients that were not finite are zeros by then.
     """
     device = next(model.parameters()).device
-    pipeline = Pipeline(augment, seed)
+    pipeline = augment if isinstance(augment, Pipeline) else Pipeline(augment, seed)
     endless = chain.from_iterable(map(_not_empty, repeat(batches)))
     for group in optimizer.param_groups:
         group.setdefault("peak_lr", group["lr"])

@@ -202,3 +202,44 @@ def test_the_mean_of_a_large_image_fits_into_half_precision():
     images = torch.ones(2, 3, 272, 272, dtype=torch.float16)
     batch = Batch(images, torch.eye(2), torch.arange(2))
     assert Contrast().given(batch, torch.tensor([0.5, 1.5])).images.eq(1).all()
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize(
+    ("dtype", "changes"),
+    [
+        (torch.uint8, [PadAndCrop(), Flip(), Cutout(size=0.5), Mixup()]),
+        (torch.uint8, [Flip(), PadAndCrop(border="zeros", pad_pixels=9), CutMix(), Flip()]),
+        (torch.float32, [PadAndCrop(border="edge"), RandomCrop(), Brightness(), Contrast()]),
+        (torch.float32, [lambda batch, rng: batch, RandomCrop(size=70), Flip(), Saturation()]),
+    ],
+)
+def test_compiled_it_gives_the_same_with_the_same_draws(changes, dtype):
+    torch._dynamo.reset()
+    batch = smooth(dtype=dtype)
+    plain, compiled = Pipeline(changes, seed=3), Pipeline(changes, seed=3, compile=True)
+    for epoch in (0, 5):
+        expected, found = (p(batch._replace(epoch=epoch)) for p in (plain, compiled))
+        assert found.epoch == epoch
+        assert found.images.dtype == expected.images.dtype
+        torch.testing.assert_close(levels(found.images), levels(expected.images), atol=2e-3, rtol=0)
+        torch.testing.assert_close(found.targets, expected.targets)
+        assert len(found.parts) == len(expected.parts)
+
+
+def test_a_new_epoch_is_not_compiled_again(monkeypatch):
+    made = []
+
+    def backend(graph, _):
+        made.append(graph)
+        return graph
+
+    compiler = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **_: compiler(f, backend=backend, dynamic=False)
+    )
+    torch._dynamo.reset()
+    changes = Pipeline([PadAndCrop(), Flip(), Cutout()], compile=True)
+    for epoch in range(4):
+        changes(smooth()._replace(epoch=epoch))
+    assert len(made) == 1

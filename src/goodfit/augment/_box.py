@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from goodfit.augment import by_sample
@@ -91,13 +91,13 @@ def matrix_of(box: Box) -> Float[Tensor, "n 3 3"]:
 
 def boxed(images: Images, box: Box, border: Border) -> Images:
     """The box of every image. The dtype stays: bytes are copied, or resampled and rounded."""
-    if box.kind == "flip":
-        if box.mirrored is None:
-            return images
-        return _mirrored(images, box.mirrored)
+    if box.kind == "scale":
+        return _scaled(images, box)
+    if torch.compiler.is_compiling():
+        return lookup(box, (images.shape[-2], images.shape[-1]), border)(images)
     if box.kind == "shift":
         return _shifted(images, box, border)
-    return _scaled(images, box)
+    return images if box.mirrored is None else _mirrored(images, box.mirrored)
 
 
 def _shifted(images: Images, box: Box, border: Border) -> Images:
@@ -110,13 +110,52 @@ def _shifted(images: Images, box: Box, border: Border) -> Images:
     if border == "zeros":
         row = row + box.reach[0]
     elif box.reach[0]:
-        row = row.clamp(0, h - 1) if border == "edge" else (h - 1) - (h - 1 - row.abs()).abs()
+        row = _within(row, h, border)
     channel = torch.arange(0, n * c * high, high, device=images.device).view(n, c, 1)
     start = (box.left + box.reach[1])[:, None, None]
     index = (channel + row[:, None]) * wide + start  # (n, c, rows): where each row begins
     windows = known.as_strided((known.numel() - columns + 1, columns), (1, 1))
     result = windows.index_select(0, index.view(-1)).view(n, c, rows, columns)
     return result if box.mirrored is None else _mirrored(result, box.mirrored)
+
+
+class Lookup(NamedTuple):
+    """A box that shifts or mirrors, as the source's row and column of every pixel of the result.
+
+    A compiler makes one loop of reading by it, if these small tables are there before.
+    """
+
+    rows: Int[Tensor, "n h"]
+    columns: Int[Tensor, "n w"]
+    seen: tuple[Bool[Tensor, "n h"], Bool[Tensor, "n w"]] | None  # not beyond the edge; None: all
+
+    def __call__(self, images: Images) -> Images:
+        n, c, _, w = images.shape
+        h_, w_ = self.rows.shape[1], self.columns.shape[1]
+        found = images.gather(2, self.rows[:, None, :, None].expand(n, c, h_, w))
+        found = found.gather(3, self.columns[:, None, None, :].expand(n, c, h_, w_))
+        if self.seen is None:
+            return found
+        rows, columns = self.seen
+        return torch.where(rows[:, None, :, None] & columns[:, None, None, :], found, 0)
+
+
+def lookup(box: Box, size: tuple[int, int], border: Border) -> Lookup:
+    """The box, which does not scale, in images of `size`."""
+    (h, w), device = size, box.top.device
+    rows, columns = (torch.arange(side, device=device) for side in box.size)
+    if box.mirrored is not None:
+        columns = torch.where(box.mirrored[:, None], box.size[1] - 1 - columns, columns)
+    y, x = box.top[:, None] + rows, box.left[:, None] + columns
+    seen = ((y >= 0) & (y < h), (x >= 0) & (x < w)) if border == "zeros" else None
+    return Lookup(_within(y, h, border), _within(x, w, border), seen)
+
+
+def _within(place: Tensor, side: int, border: Border) -> Tensor:
+    """Rows or columns of the image that stand for places up to a side beyond it."""
+    if border == "reflect":
+        return (side - 1) - (side - 1 - place.abs()).abs()
+    return place.clamp(0, side - 1)
 
 
 def _mirrored(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
@@ -128,8 +167,7 @@ def _mirrored(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
 
 def _large(images: Images, size: Sequence[int]) -> bool:
     """Whether results of this size are worth a loop over the images: on a CPU it costs little."""
-    on_cpu = images.device.type == "cpu" and not torch.compiler.is_compiling()
-    return on_cpu and len(images) > 0 and size[0] * size[1] >= _LARGE
+    return images.device.type == "cpu" and len(images) > 0 and size[0] * size[1] >= _LARGE
 
 
 def _wider(images: Images, reach: tuple[int, int], border: Border) -> Images:
@@ -163,7 +201,8 @@ def _refuse_too_far(images: Images, reach: tuple[int, int], border: Border) -> N
 def _scaled(images: Images, box: Box) -> Images:
     kept, (h, w), (rows, columns) = images.dtype, images.shape[-2:], box.size
     if _large(images, box.size):
-        return _in_turn(images, box)
+        one_by_one: Images = _in_turn(images, box)
+        return one_by_one
     source = images if images.is_floating_point() else images.float()
     if rows >= h and columns >= w:  # nothing can shrink: two taps will do
         result = _magnified(source, box)
@@ -180,11 +219,12 @@ def _scaled(images: Images, box: Box) -> Images:
     return result if kept.is_floating_point else as_levels(result)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _in_turn(images: Images, box: Box) -> Images:
     """One image after the other, by torch's kernel for the CPU, which takes one window at a time.
 
     For results this large the loop itself costs a twentieth, and the kernel is twice as fast as
-    what works for whole batches.
+    what works for whole batches. A compiler would write out the loop.
     """
     resize = _BY_ANTIALIAS[box.antialias].out
     result = images.new_empty(*images.shape[:2], *box.size)

@@ -15,14 +15,16 @@ torch.Size([2, 3, 8, 8])
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from goodfit.augment import Augmentation
-from goodfit.augment._box import Box
+from goodfit.augment._box import Box, Lookup, lookup
 from goodfit.augment._color import Colors, Mean, Photometric, mapped, recolored, then
-from goodfit.augment._geometry import Geometric, composed, put
+from goodfit.augment._geometry import Geometric, Size, composed, put
 from goodfit.augment._warp import Border, Warp
-from goodfit.batch import Batch, Images
+from goodfit.batch import Batch
 from goodfit.rand import Rng, rngs
 
 Change = Callable[[Batch, Rng], Batch]
@@ -37,27 +39,48 @@ class Pipeline:
     """
 
     def __init__(
-        self, changes: Sequence[Change], seed: int = 0, names: Sequence[str] | None = None
+        self,
+        changes: Sequence[Change],
+        seed: int = 0,
+        names: Sequence[str] | None = None,
+        *,
+        compile: bool = False,  # noqa: A002
     ) -> None:
-        """names: those by which the changes draw, where they are to be others than their own."""
+        """names: those by which the changes draw, where they are to be others than their own.
+
+        compile: put what happens to the pixels through torch.compile, once for every shape of
+        batches. The draws are the same; floats may differ in their last bits.
+        """
         self.changes, self.seed = tuple(changes), seed
         self.names = names_of(self.changes) if names is None else list(names)
+        self.compile = compile
+        self._applied = torch.compile(applied, dynamic=False) if compile else applied
 
     def __call__(self, batch: Batch) -> Batch:
-        images = Pending(batch.images)
-        draws = rngs(self.seed, self.names, batch)
-        for change, rng in zip(self.changes, draws, strict=True):
+        ready, images = _Ready(self.compile), batch.images
+        for change, rng in zip(self.changes, rngs(self.seed, self.names, batch), strict=True):
             if isinstance(change, Augmentation) and change.prob == 0:
                 continue
-            if isinstance(change, Geometric) and _own_call(change):
-                z = drawn(change, batch._replace(images=images.shape_only()), rng)
-                images.move(change, z)
-            elif isinstance(change, Photometric) and _own_call(change):
-                images.color(change, drawn(change, batch._replace(images=images.shape_only()), rng))
+            if not isinstance(change, Augmentation) or not _own_call(change):
+                batch = change(self._done(batch, ready), rng)
+                ready, images = _Ready(self.compile), batch.images
+                continue
+            z = drawn(change, batch._replace(images=images), rng)
+            if isinstance(change, Geometric):
+                size = (images.shape[-2], images.shape[-1])
+                place = change.placed(z, size)
+                ready.move(place, change.outside(), size)
+                images = images.new_empty(1).expand(*images.shape[:2], *place.size)  # no pixels
             else:
-                batch = change(batch._replace(images=images.done()), rng)
-                images = Pending(batch.images)
-        return batch._replace(images=images.done())
+                ready.add(change, z)
+        return self._done(batch, ready)
+
+    def _done(self, batch: Batch, ready: "_Ready") -> Batch:
+        """The batch with what is ready applied to it; the compiler must not know the epoch."""
+        if not ready.steps:
+            return batch
+        steps = ready.final()
+        return self._applied(batch._replace(epoch=0), steps)._replace(epoch=batch.epoch)
 
 
 def names_of(changes: Sequence[Change]) -> list[str]:
@@ -81,67 +104,93 @@ def drawn(change: Augmentation, batch: Batch, rng: Rng) -> Any:
     return change.only(batch, change.draw(batch, rng), applied)
 
 
-def _own_call(change: Geometric | Photometric) -> bool:
-    """Whether the change is nothing but its `placed` or `colors`, so that it can be composed."""
+def _own_call(change: Augmentation) -> bool:
+    """Whether a call of the change is nothing but `draw` and then `given`."""
     cls = type(change)
-    composable = change.prob == 1 or cls.only is not Augmentation.only
-    return composable and cls.__call__ is Augmentation.__call__
+    drawable = change.prob == 1 or cls.only is not Augmentation.only
+    return drawable and cls.__call__ is Augmentation.__call__
 
 
-class Pending:
-    """Images with the geometry, or else the colors, that are still to be applied to them."""
+class Placed(NamedTuple):
+    """Where all pixels come from, and what lies outside; in images of this size."""
 
-    def __init__(self, images: Images) -> None:
-        self.images = images
-        self.place: Box | Warp | None = None
-        self.border: Border | None = None
-        self.chain: list[tuple[Photometric, Any]] = []
+    place: Box | Warp
+    border: Border | None
+    size: Size
 
-    def shape_only(self) -> Images:
-        """Images of the shape they will have, for draws: no pixels behind them."""
-        size = self.images.shape[-2:] if self.place is None else self.place.size
-        return self.images.new_empty(1).expand(*self.images.shape[:2], *size)
 
-    def move(self, change: Geometric, z: Any) -> None:
-        """Geometry on top of what is pending."""
-        if self.chain:
-            self.images = self.done()
-        size = self.shape_only().shape[-2:]
-        place, border = change.placed(z, (size[0], size[1])), change.outside()
-        if self.place is not None:
-            one = None
-            if self.border is None or border is None or self.border == border:
-                whole = self.images.shape[-2:]
-                one = composed(self.place, place, (whole[0], whole[1]))
+class Drawn(NamedTuple):
+    """Any other change, with its draw."""
+
+    change: Augmentation
+    z: Any
+
+
+Step = Drawn | Placed | Lookup
+
+
+class _Ready:
+    """Changes that are drawn and not applied, neighboring geometry as one."""
+
+    def __init__(self, compile: bool) -> None:  # noqa: A002
+        self.compile = compile
+        self.steps: list[Step] = []
+
+    def add(self, change: Augmentation, z: Any) -> None:
+        self.steps.append(Drawn(change, z))
+
+    def move(self, place: Box | Warp, border: Border | None, size: Size) -> None:
+        last = self.steps[-1] if self.steps else None
+        if isinstance(last, Placed) and (None in (last.border, border) or last.border == border):
+            one = composed(last.place, place, last.size)
             if one is not None:
-                self.place, self.border = one, self.border or border
+                self.steps[-1] = Placed(one, last.border or border, last.size)
                 return
-            self.images = self.done()
-        self.place, self.border = place, border
+        self.steps.append(Placed(place, border, size))
 
-    def color(self, change: Photometric, z: Any) -> None:
-        """Colors on top of what is pending."""
-        if self.place is not None:
-            self.images = self.done()
-        self.chain.append((change, z))
+    def final(self) -> list[Step]:
+        """The steps, for a compiler with small tables in place of boxes that scale nothing."""
+        return [_as_lookup(s) if self.compile and isinstance(s, Placed) else s for s in self.steps]
 
-    def done(self) -> Images:
-        """The images with everything applied; nothing is pending then."""
-        if self.place is not None:
-            self.images = put(self.images, self.place, self.border)
-        if self.chain:
-            by_channel = all(change.by_channel for change, _ in self.chain)
-            needs_mean = any(change.needs_mean for change, _ in self.chain)
-            self.images = recolored(self.images, self._colors, needs_mean, by_channel)
-        self.place, self.border, self.chain = None, None, []
-        return self.images
 
-    def _colors(self, mean: Mean) -> Colors:
+def _as_lookup(step: Placed) -> Step:
+    place = step.place
+    if isinstance(place, Warp) or place.kind == "scale":
+        return step
+    return lookup(place, step.size, step.border or "edge")
+
+
+def applied(batch: Batch, steps: Sequence[Step]) -> Batch:
+    """The batch after all steps, neighboring colors as one map."""
+    colors: list[tuple[Photometric, Any]] = []
+    for step in steps:
+        if isinstance(step, Drawn) and isinstance(step.change, Photometric):
+            colors.append((step.change, step.z))
+            continue
+        batch, colors = _recolored(batch, colors), []
+        if isinstance(step, Placed):
+            batch = batch._replace(images=put(batch.images, step.place, step.border))
+        elif isinstance(step, Lookup):
+            batch = batch._replace(images=step(batch.images))
+        else:
+            batch = step.change.given(batch, step.z)
+    return _recolored(batch, colors)
+
+
+def _recolored(batch: Batch, chain: Sequence[tuple[Photometric, Any]]) -> Batch:
+    if not chain:
+        return batch
+
+    def colors_of(mean: Mean) -> Colors:
         """All maps of the chain as one, for images whose mean color is `mean`."""
         total: Colors | None = None
-        for change, z in self.chain:
+        for change, z in chain:
             colors = change.colors(z, mean)
             total = colors if total is None else then(total, colors)
             mean = mapped(colors, mean)
         assert total is not None
         return total
+
+    by_channel = all(change.by_channel for change, _ in chain)
+    needs_mean = any(change.needs_mean for change, _ in chain)
+    return batch._replace(images=recolored(batch.images, colors_of, needs_mean, by_channel))

@@ -122,6 +122,11 @@ def some_images(loader: Loader, count: int) -> Tensor:
     return torch.cat(taken)[:count]
 
 
+def left_to_change(recipe: Recipe, loader: Loader) -> tuple[Any, ...]:
+    """The augmentations that are left for the batch: decoding may have done the first one."""
+    return recipe.augment[1:] if loader.boxes is not None else recipe.augment
+
+
 def steps_of(recipe: Recipe, loader: Loader) -> int:
     """Updates in the whole run."""
     return max(1, ceil(recipe.train.epochs * len(loader) / recipe.train.accumulate))

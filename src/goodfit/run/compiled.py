@@ -1,12 +1,14 @@
 """torch.compile for training steps, where it pays: tried on the first images, never assumed.
 
+What happens to the images before the model sees them is compiled with it, or not with it.
+
 A run is tried with and without it only if it is long enough to win the minute of compilation
 back. What was found is written into the recipe, so that a resumed run does the same.
 """
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from goodfit.augment.pipeline import Change, Pipeline
+from goodfit.batch import Batch
 from goodfit.errors import TrainingError
 from goodfit.recipe.recipe import Train
 from goodfit.run.machine import synchronize
@@ -70,26 +74,29 @@ def tried(
     loss: Callable[[Tensor, Tensor], Tensor],
     precision: torch.dtype,
     *,
+    augment: Sequence[Change] = (),
     steps: int | None,
     seconds: float | None = None,
     shapes: int = 1,
 ) -> Tried:
     """Whether a run of `steps` updates, or of `seconds`, gets through sooner compiled.
 
-    images, targets: of one update, in the run's layout. shapes: sizes of images that the run goes
-    through, each of which is compiled. Uses `model` up.
+    images, targets: of one update, in the run's layout. augment: what changes the images. shapes:
+    sizes of images that the run goes through, each of which is compiled. Uses `model` up.
     """
-    step = _Step(images, targets, loss, precision)
-    _, plain = min((step(model) for _ in range(2)), key=lambda found: found[1])
+    batch = Batch(images, targets, torch.arange(len(images), device=images.device))
+    plain_step = _Step(batch, Pipeline(augment), loss, precision)
+    _, plain = min((plain_step(model) for _ in range(2)), key=lambda found: found[1])
     whole = seconds if seconds is not None else plain * (steps or 0)
     if whole < _SHORT:
         return Tried(False, "")
     try:
         made: nn.Module = torch.compile(copy.deepcopy(model), dynamic=False)  # type: ignore[assignment]
+        step = _Step(batch, Pipeline(augment, compile=True), loss, precision)
         began = time.perf_counter()
         step(made)
         cost = (time.perf_counter() - began) * shapes
-        pairs = [(step(model), step(made)) for _ in range(_STEPS)]
+        pairs = [(plain_step(model), step(made)) for _ in range(_STEPS)]
     except Exception as error:  # whatever a compiler raises on a foreign model or machine
         return Tried(False, f"torch.compile does not work here ({_first_line(error)}): not used")
     (mine, _), (theirs, _) = pairs[0]
@@ -108,24 +115,25 @@ def tried(
 
 
 class _Step:
-    """One forward and backward pass: (loss, seconds)."""
+    """One change of the images, forward and backward pass: (loss, seconds)."""
 
     def __init__(
-        self, images: Tensor, targets: Tensor, loss: Callable[..., Tensor], precision: torch.dtype
+        self, batch: Batch, pipeline: Pipeline, loss: Callable[..., Tensor], precision: torch.dtype
     ) -> None:
-        self.images, self.targets, self.loss, self.precision = images, targets, loss, precision
+        self.batch, self.pipeline, self.loss, self.precision = batch, pipeline, loss, precision
 
     def __call__(self, model: nn.Module) -> tuple[float, float]:
-        device = self.images.device
+        device = self.batch.images.device
         mixed: Any = nullcontext()
         if self.precision != torch.float32:
             mixed = torch.autocast(device.type, self.precision)
         synchronize(device)
         start = time.perf_counter()
+        images, targets = self.pipeline(self.batch)[:2]
         with mixed:
-            output = model(self.images)
+            output = model(images)
             logits = output if isinstance(output, Tensor) else output[0]
-        value = self.loss(logits.float(), self.targets)
+        value = self.loss(logits.float(), targets)
         value.backward()  # type: ignore[no-untyped-call]
         synchronize(device)
         took = time.perf_counter() - start

@@ -8,6 +8,7 @@ from goodfit.data.loader import Loader
 from goodfit.errors import RunError
 from goodfit.metrics import Score
 from goodfit.recipe.recipe import Recipe
+from goodfit.run.build import left_to_change
 from goodfit.run.directory import RunDirectory
 from goodfit.run.world import World
 
@@ -41,5 +42,5 @@ class Interrupted(RunError):
 
 
 def changes_of(job: Job) -> tuple[Any, ...]:
-    """The augmentations that are left for the batch: decoding may have done the first one."""
-    return job.recipe.augment[1:] if job.loader.boxes is not None else job.recipe.augment
+    """The augmentations that are left for the batch."""
+    return left_to_change(job.recipe, job.loader)

@@ -13,7 +13,7 @@ from goodfit.memory import release_freed_memory
 from goodfit.optim import Optim
 from goodfit.predict import Classifier
 from goodfit.recipe.recipe import Recipe, Train
-from goodfit.run.build import network, some_images, steps_of
+from goodfit.run.build import left_to_change, network, some_images, steps_of
 from goodfit.run.compiled import Tried, tried
 from goodfit.run.fitting import cost_share
 from goodfit.run.machine import Speed, measured
@@ -78,6 +78,7 @@ class _Timing:
         self.share = len(self.images) / len(images)  # of a step
         self.classes = splits.train.classes
         self.steps = steps_of(recipe, loader)
+        self.changes = left_to_change(recipe, loader)
 
     def found(self) -> tuple[Speed, Tried]:
         precisions = _precisions(self.train, self.images.device)
@@ -106,6 +107,7 @@ class _Timing:
             self._targets(),
             self._loss(),
             speed.precision,
+            augment=self.changes,
             steps=round(self.steps * self.train.accumulate * cost_share(self.train) / self.share),
             seconds=None if minutes is None else 60 * minutes,
             shapes=max(1, len(self.train.sizes)),

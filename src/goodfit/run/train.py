@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from goodfit.augment.pipeline import Pipeline
 from goodfit.check.watch import Watcher
 from goodfit.errors import TrainingError
 from goodfit.fit import Step, fit
@@ -120,12 +121,11 @@ class _Training:
             loss=self.pieces.loss,
             steps=self.steps,
             schedule=recipe.schedule,
-            augment=changes_of(self.job),
+            augment=Pipeline(changes_of(self.job), train.seed, compile=train.compile is True),
             penalties=recipe.penalties,
             clip_norm=train.clip_norm or float("inf"),
             accumulate=train.accumulate,
             precision=self.pieces.precision,
-            seed=train.seed,
             first=first,
         )
 
