@@ -94,8 +94,9 @@ def tested(job: Job, model: nn.Module, *, seconds: float, steps: int) -> None:
         name: tested_rows(model, loader, job.recipe, job.world)
         for name, loader in job.testing.items()
     }
-    guide = found["val"]
-    warmth = temperature(guide.probabilities.clamp_min(1e-12).log(), guide.labels)
+    guide, warmth = found.get("val"), None
+    if guide is not None:
+        warmth = temperature(guide.probabilities.clamp_min(1e-12).log(), guide.labels)
     metrics = {
         name: evaluate(rows.probabilities, rows.labels, classes, temperature=warmth)
         for name, rows in found.items()
@@ -106,7 +107,7 @@ def tested(job: Job, model: nn.Module, *, seconds: float, steps: int) -> None:
         "weights": _which(job.recipe),
         "views": list(job.recipe.evaluate.views),
         "metrics": metrics[split].model_dump(mode="json"),
-        "validation": metrics["val"].model_dump(mode="json"),
+        "validation": None if guide is None else metrics["val"].model_dump(mode="json"),
         "train_seconds": round(seconds, 2),
         "steps": steps,
         "peak_bytes": peak_bytes(job.world.device),

@@ -38,7 +38,7 @@ def write_report(job: Job, run: Run) -> None:
         name=run.path.name,
         split=result["split"],
         metrics=metrics,
-        validation=Metrics.model_validate(result["validation"]),
+        validation=result["validation"] and Metrics.model_validate(result["validation"]),
         steps=tuple(StepRow(**row) for row in run.directory.lines("steps.jsonl")),
         evaluations=tuple(EvaluationRow(**row) for row in run.directory.lines("evaluations.jsonl")),
         findings=findings_of(run),

@@ -114,6 +114,12 @@ def prepare(
     if compiles:
         say(compiles)
     testing = testing_loaders(splits, recipe, loader, world)
+    if not testing:
+        raise DataError(
+            "no image is held out to test on",
+            at=splits.origin,
+            fix="hold some out, as --set data.val=0.1 does, or give a test split",
+        )
     if recipe.train.minutes is not None:
         recipe = _timely(Job(recipe, splits, loader, testing, RunDirectory(runs), world), say)
     word = str(data if isinstance(data, str | Path) else "data")

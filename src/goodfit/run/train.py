@@ -86,8 +86,8 @@ class _Training:
                 self.tested.after(step.number)
                 now = time.monotonic()
                 self.seconds = spent + now - began
-                evaluates = step.number % self.every == 0 or step.number == self.steps
-                saves, stops = self._asked(step.number, evaluates, stop(), now)
+                due = step.number % self.every == 0 or step.number == self.steps
+                saves, stops = self._asked(step.number, due, stop(), now)
                 if now - mark > 1 or saves or step.number == first:
                     rate = images / max(now - mark, 1e-9)
                     yield self._at(step, self.log.read(self.seconds, rate), images_per_second=rate)
@@ -95,7 +95,7 @@ class _Training:
                 if step.number in self.snapshots:
                     self._snapped(self.snapshots[step.number])
                 looked = None
-                if evaluates:
+                if due and "val" in self.job.testing:
                     looked = self._evaluated(step)
                     yield looked
                     began += time.monotonic() - now  # evaluation is not training time
