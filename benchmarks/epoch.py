@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from epoch_peers import MEAN, STD, Epoch, composer, fastai, loader, sgd, timm, torchvision_loop
 from goodfit.augment.flip import Flip
 from goodfit.augment.pad_and_crop import PadAndCrop
+from goodfit.augment.pipeline import Pipeline
 from goodfit.batch import as_float
 from goodfit.data import guess
 from goodfit.data.arrays import Arrays
@@ -112,10 +113,10 @@ def ours(
     model = torch.compile(net) if compiles else net
     optimizer = sgd(net)
     loader.at(0, 0)
+    changes = Pipeline([PadAndCrop(pad_pixels=4), Flip()], compile=compiles)
 
     def epoch() -> tuple[int, float]:
         start = time.perf_counter()
-        changes = [PadAndCrop(pad_pixels=4), Flip()]
         trained = fit(
             model,
             loader,

@@ -134,7 +134,8 @@ class Data(Ingredient):
     """Base of all data sets. Called, it opens the data and returns its Splits.
 
     val, test: share of the images to hold out where the data set brings no such split. Every
-        class is divided in the same proportions, exact duplicates stay on one side.
+        class is divided in the same proportions, exact duplicates stay on one side. val = 0, once
+        the choices are made: no look between epochs, no temperature, the test split alone judges.
     seed: of the division.
     channels: 1 gray, 3 RGB, 4 with alpha; None: gray if all images are, else RGB.
     max_broken: share of the images that may be unreadable; one always may.
