@@ -79,6 +79,14 @@ def test_the_input_is_left_alone(change, dtype):
     assert torch.equal(batch.index, before[2])
 
 
+def test_its_draws_need_the_shape_of_the_images_and_no_pixel(change):
+    assert type(change).draws_by_shape
+    batch = make_batch(dtype=torch.uint8)
+    other = batch._replace(images=batch.images.new_zeros(1).expand(batch.images.shape))
+    z, same = (change.draw(b, Rng(0, "test", b)) for b in (batch, other))
+    torch.testing.assert_close(z, same, rtol=0, atol=0)
+
+
 @pytest.mark.compile
 def test_a_given_draw_compiles_to_one_graph(change):
     batch = make_batch(dtype=torch.uint8)

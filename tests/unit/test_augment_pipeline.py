@@ -243,3 +243,20 @@ def test_a_new_epoch_is_not_compiled_again(monkeypatch):
     for epoch in range(4):
         changes(smooth()._replace(epoch=epoch))
     assert len(made) == 1
+
+
+class Brightest(Augmentation):
+    """Draws by looking at the pixels."""
+
+    def draw(self, batch, rng):
+        return batch.images.amax((1, 2, 3))
+
+    def given(self, batch, z):
+        return batch._replace(images=batch.images / z[:, None, None, None])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_change_that_looks_at_pixels_sees_them_as_they_have_become(compiled):
+    changes = [RandomCrop(size=20), Brightness(), Brightest()]
+    found = Pipeline(changes, compile=compiled)(smooth())
+    torch.testing.assert_close(found.images.amax((1, 2, 3)), torch.ones(6))

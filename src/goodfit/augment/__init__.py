@@ -24,11 +24,14 @@ class Augmentation(Ingredient):
     marginal: what testing does. "identity": the image as it is; "views": the weighted views of
         `views`, an exact average; "samples": K fresh draws, a Monte-Carlo average, for which
         `views` gives the one view that stands in the middle.
+    draws_by_shape: `draw` asks the images for their shape alone, so that a pipeline may draw before
+        their pixels are there, do several changes at once and compile them.
     prob: probability, per sample, that the augmentation is applied.
     """
 
     noun: ClassVar[str] = "augmentation"
     marginal: ClassVar[Marginal] = "identity"
+    draws_by_shape: ClassVar[bool] = False
     prob: Fraction = 1.0
 
     def draw(self, batch: Batch, rng: Rng) -> Any:

@@ -27,6 +27,7 @@ class Photometric(Augmentation):
     """Base of augmentations that change colors, each pixel by itself: they say how in `colors`."""
 
     marginal: ClassVar[Marginal] = "samples"
+    draws_by_shape: ClassVar[bool] = True
     needs_mean: ClassVar[bool] = False  # of the image, to change it around
     by_channel: ClassVar[bool] = False  # no channel looks at another: M is diagonal
 

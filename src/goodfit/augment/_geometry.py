@@ -40,6 +40,7 @@ class Geometric(Augmentation):
     """Base of augmentations that move pixels: they say where in `placed`."""
 
     marginal: ClassVar[Marginal] = "samples"
+    draws_by_shape: ClassVar[bool] = True
 
     def placed(self, z: Any, size: Size) -> Box | Warp:
         """Where every pixel of the result comes from, in images of `size`."""

@@ -17,4 +17,5 @@ class Mixing(Augmentation):
     """
 
     marginal: ClassVar[Marginal] = "identity"
+    draws_by_shape: ClassVar[bool] = True
     alpha: Positive = 1.0

@@ -27,6 +27,7 @@ from goodfit.rand import Rng
 
 class Cutout(Augmentation):
     marginal: ClassVar[Marginal] = "identity"
+    draws_by_shape: ClassVar[bool] = True
     size: Fraction = 0.25  # side of the square over the shorter side of the image
     fill: Fill = 0.5  # gray, a color, or "mean": the training set's mean color, by `fitted`
 

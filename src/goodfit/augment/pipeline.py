@@ -61,7 +61,7 @@ class Pipeline:
         for change, rng in zip(self.changes, rngs(self.seed, self.names, batch), strict=True):
             if isinstance(change, Augmentation) and change.prob == 0:
                 continue
-            if not isinstance(change, Augmentation) or not _own_call(change):
+            if not isinstance(change, Augmentation) or not _drawable(change):
                 batch = change(self._done(batch, ready), rng)
                 ready, images = _Ready(self.compile), batch.images
                 continue
@@ -104,11 +104,11 @@ def drawn(change: Augmentation, batch: Batch, rng: Rng) -> Any:
     return change.only(batch, change.draw(batch, rng), applied)
 
 
-def _own_call(change: Augmentation) -> bool:
-    """Whether a call of the change is nothing but `draw` and then `given`."""
+def _drawable(change: Augmentation) -> bool:
+    """Whether a call is nothing but `draw`, which needs no pixels, and then `given`."""
     cls = type(change)
-    drawable = change.prob == 1 or cls.only is not Augmentation.only
-    return drawable and cls.__call__ is Augmentation.__call__
+    bare = cls.__call__ is Augmentation.__call__ and cls.draws_by_shape
+    return bare and (change.prob == 1 or cls.only is not Augmentation.only)
 
 
 class Placed(NamedTuple):

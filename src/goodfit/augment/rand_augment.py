@@ -33,6 +33,7 @@ _SHIFT = 150 / 331  # of the side: the paper's 150 pixels were of images of 331
 
 class RandAugment(Augmentation):
     marginal: ClassVar[Marginal] = "samples"
+    draws_by_shape: ClassVar[bool] = True
     operations: Count = 2  # one after the other
     magnitude: Annotated[int, Field(ge=0, lt=LEVELS)] = 9
 

@@ -42,6 +42,7 @@ class Hole(NamedTuple):
 
 class RandomErasing(Augmentation):
     marginal: ClassVar[Marginal] = "identity"
+    draws_by_shape: ClassVar[bool] = True
     prob: Fraction = 0.5
     area: FractionRange = (0.02, 0.33)  # of the image
     ratio: PositiveRange = (0.3, 3.3)  # height over width

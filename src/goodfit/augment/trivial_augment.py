@@ -29,6 +29,7 @@ _WIDEST |= {"brightness": 0.99, "color": 0.99, "contrast": 0.99, "sharpness": 0.
 
 class TrivialAugment(Augmentation):
     marginal: ClassVar[Marginal] = "samples"
+    draws_by_shape: ClassVar[bool] = True
 
     def draw(self, batch: Batch, rng: Rng) -> Policy:
         operation = rng.integers(0, len(OPERATIONS))
