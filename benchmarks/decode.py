@@ -3,8 +3,8 @@
 All sides do the same: read and decode JPEG files, a random resized crop, a random flip, and color
 jitter unless --no-jitter, then normalize to float batches. They run in turns, in one process, with
 as many workers as there are cores. "in memory" is the same with photographs that stay decoded.
-Freed memory is kept, for all sides, and torch's own operations have one thread, as DataLoader gives
-them in its workers: the workers have the cores.
+Freed memory is kept, for all sides. Torch's own operations have one thread, as DataLoader gives
+them in its workers, unless --threads gives our main thread more: the workers have the cores.
 
 python benchmarks/decode.py imagenet-300/ >> benchmarks/results/decode.jsonl
 
@@ -51,6 +51,7 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("--images", type=int, default=600, help="per side and round")
     ask.add_argument("--batch", type=int, default=64)
     ask.add_argument("--rounds", type=int, default=5)
+    ask.add_argument("--threads", type=int, default=1, help="of torch's own operations")
     ask.add_argument("--no-jitter", action="store_true")
     ask.add_argument("--workers", type=int, default=threads())
     return ask.parse_args()
@@ -181,7 +182,7 @@ def cpu_seconds() -> float:
 def main() -> None:
     args = arguments()
     keep_freed_memory()  # the peers' worker processes inherit it
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     found = sorted(
         path for path in args.folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")
     )
@@ -217,6 +218,7 @@ def main() -> None:
             in_memory = round(middle["goodfit, in memory"] / middle[side], 2)
             row |= {f"ratio_in_memory_per_{clock}": in_memory}
         row |= {"jitter": jitter, "files": len(found), "workers": args.workers}
+        row |= {"threads": args.threads}
         row |= {"machine": f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"}
         row |= {"python": platform.python_version()}
         row |= {n: version(n) for n in ("torch", "torchvision", "timm", "simplejpeg", "pillow")}
