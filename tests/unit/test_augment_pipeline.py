@@ -24,6 +24,7 @@ from goodfit.augment.shear import Shear
 from goodfit.augment.stretch import Stretch
 from goodfit.augment.translate import Translate
 from goodfit.batch import Batch
+from goodfit.errors import RecipeError
 from goodfit.rand import Rng
 
 
@@ -253,6 +254,13 @@ class Brightest(Augmentation):
 
     def given(self, batch, z):
         return batch._replace(images=batch.images / z[:, None, None, None])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_border_that_mirrors_more_than_there_is_is_refused(compiled):
+    change = PadAndCrop(pad_pixels=48, border="reflect")
+    with pytest.raises(RecipeError, match="narrower than the image"):
+        Pipeline([change], compile=compiled)(smooth())
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -101,9 +101,9 @@ def boxed(images: Images, box: Box, border: Border) -> Images:
 
 
 def _shifted(images: Images, box: Box, border: Border) -> Images:
-    n, c, h = images.shape[:3]
+    n, c, h, w = images.shape
     rows, columns = box.size
-    _refuse_too_far(images, box.reach, border)
+    _refuse_too_far(box.reach, (h, w), border)
     known = _wider(images, box.reach, border)
     high, wide = known.shape[-2:]
     row = box.top[:, None] + torch.arange(rows, device=images.device)
@@ -143,6 +143,7 @@ class Lookup(NamedTuple):
 def lookup(box: Box, size: tuple[int, int], border: Border) -> Lookup:
     """The box, which does not scale, in images of `size`."""
     (h, w), device = size, box.top.device
+    _refuse_too_far(box.reach, size, border)
     rows, columns = (torch.arange(side, device=device) for side in box.size)
     if box.mirrored is not None:
         columns = torch.where(box.mirrored[:, None], box.size[1] - 1 - columns, columns)
@@ -187,8 +188,8 @@ def _wider(images: Images, reach: tuple[int, int], border: Border) -> Images:
     return torch.cat([sides[0], images, sides[1]], dim=-1).contiguous()
 
 
-def _refuse_too_far(images: Images, reach: tuple[int, int], border: Border) -> None:
-    h, w = images.shape[-2:]
+def _refuse_too_far(reach: tuple[int, int], size: tuple[int, int], border: Border) -> None:
+    h, w = size
     if border == "reflect" and (reach[0] >= h or reach[1] >= w):
         raise RecipeError(
             "a reflecting border must be narrower than the image",
