@@ -60,6 +60,11 @@ def test_few_large_groups_leave_no_split_empty():
     assert [len(places) for places in division] == [60, 20, 20]
 
 
+def test_the_last_image_of_a_class_stays_in_train_beside_a_large_group():
+    division = divide(np.zeros(4, int), val=0.05, test=0.4, units=np.array([0, 0, 0, 1]))
+    assert division.train.tolist() == [3]
+
+
 def test_another_seed_gives_another_division():
     labels = np.zeros(100, int)
     first, second = (divide(labels, val=0.2, test=0, seed=seed).val.tolist() for seed in (0, 1))

@@ -47,10 +47,11 @@ def divide(
         alone = _deal_units(ledger, units, order)
     for label in range(len(ledger.lacks)):
         mine = order[(ledger.labels[order] == label) & alone[order]]
+        free = int(ledger.spare[label]) - 1  # a large unit may have left train this one image
         for which in (1, 2):
-            count = min(max(0, int(ledger.lacks[label, which])), len(mine))
+            count = max(0, min(int(ledger.lacks[label, which]), len(mine), free))
             ledger.side[mine[:count]] = which
-            mine = mine[count:]
+            mine, free = mine[count:], free - count
     return Division(*(np.flatnonzero(ledger.side == which) for which in (0, 1, 2)))
 
 
