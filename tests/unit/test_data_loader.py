@@ -238,23 +238,6 @@ def test_a_part_is_asked_for_with_sizes_index_and_epoch(tmp_path):
     assert asked_for == [(e, i, 60 - i, 40 + i) for e in (0, 1) for i in range(5)]
 
 
-def test_threads_that_decode_have_one_core_each_and_the_caller_keeps_its_own(tmp_path):
-    seen = []
-
-    def whole(sizes, asked):
-        seen.append(torch.get_num_threads())
-        return torch.cat([torch.zeros_like(sizes), sizes], dim=1).float()
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        list(Loader(files(tmp_path), 8, size=16, boxes=whole, workers=2))
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-    assert set(seen) == {1}
-
-
 def test_arrays_are_resized_and_given_other_channels():
     source = arrays(count=6)
     [batch] = Loader(source, 6, size=16, channels=3)

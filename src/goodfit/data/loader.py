@@ -177,7 +177,7 @@ class Loader:
         if not len(missing) or self.workers == 0:
             return _Job(places, missing, out, [])
         if self._pool is None:
-            self._pool = _threads(self.workers)
+            self._pool = ThreadPoolExecutor(self.workers, "goodfit-decode")
         step = max(1, min(16, -(-len(missing) // (2 * self.workers))))
         chunks = [
             self._pool.submit(
@@ -249,16 +249,6 @@ class Loader:
                 batch_size=self.batch_size,
                 fix=f"set batch_size to {max(1, len(self.source))} or less",
             )
-
-
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads that decode, each of which leaves the other cores alone.
-
-    Torch would start helpers for each of them, even to draw a few boxes, and those wait busily:
-    half a millisecond of another core per image.
-    """
-    torch.get_num_threads()  # settles this thread's own number, which the new ones would change
-    return ThreadPoolExecutor(count, "goodfit-decode", torch.set_num_threads, (1,))
 
 
 def _own_size(source: Source) -> tuple[int, int]:
