@@ -6,8 +6,9 @@ photos   256 to 224 pixels: random resized crop, flip, rotation, shear, color ji
 
 All start from the same uint8 images in memory and end with a normalized float batch. torchvision
 goes image by image through a DataLoader (no worker processes: all is counted on one thread), its
-mixing by batch with one draw; kornia goes by batch with a draw per image. "compiled" is ours with
-the pixels' work and the normalization put through torch.compile.
+mixing by batch with one draw; kornia goes by batch with a draw per image. With --device cuda the
+images and all work are on the GPU, and torchvision, which goes image by image, is left out.
+"compiled" is ours with the pixels' work and the normalization put through torch.compile.
 
 python benchmarks/augment_pipelines.py >> benchmarks/results/augment_pipelines.jsonl
 """
@@ -39,12 +40,14 @@ from goodfit.preprocess.channel_stats import ChannelStats
 ask = argparse.ArgumentParser(description=__doc__)
 ask.add_argument("--seconds", type=float, default=5)
 ask.add_argument("--batch", type=int, default=128, help="of the small images")
+ask.add_argument("--photos", type=int, default=32, help="in a batch of photographs")
+ask.add_argument("--device", default="cpu")
 ask.add_argument("--only", choices=["small", "photos"], default=None)
 args = ask.parse_args()
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.24, 0.26)
 BILINEAR = T.InterpolationMode.BILINEAR
-normalize = ChannelStats(mean=MEAN, std=STD)()
+normalize = ChannelStats(mean=MEAN, std=STD)().to(args.device)
 
 
 class Stored(Dataset[tuple[torch.Tensor, int]]):
@@ -63,8 +66,8 @@ class Stored(Dataset[tuple[torch.Tensor, int]]):
 
 
 def ours(images: torch.Tensor, changes: list[object], compiled: bool) -> Callable[[], object]:
-    fitted = [change.fitted(images) for change in changes]
-    batch = Batch(images, torch.eye(10)[torch.arange(len(images)) % 10], torch.arange(len(images)))
+    fitted, index = [change.fitted(images) for change in changes], torch.arange(len(images))
+    batch = Batch(images, torch.eye(10)[index % 10], index).to(args.device)
     pipeline, epochs = Pipeline(fitted, compile=compiled), counting()
     last = torch.compile(normalize, dynamic=False) if compiled else normalize
     return lambda: last(pipeline(batch._replace(epoch=next(epochs))).images)
@@ -81,10 +84,12 @@ def theirs(images: torch.Tensor, change: object, mix: object = None) -> Callable
 
 
 def kornias(images: torch.Tensor, change: object, mix: object = None) -> Callable[[], object]:
-    labels = torch.arange(len(images)) % 10
+    labels = (torch.arange(len(images)) % 10).to(args.device)
+    pixels, change = images.to(args.device), change.to(args.device)
+    mix = mix.to(args.device) if mix else None
 
     def call() -> object:
-        changed = change(images.float() / 255)
+        changed = change(pixels.float() / 255)
         return mix(changed, labels) if mix else changed
 
     return call
@@ -119,11 +124,11 @@ def small() -> None:
             "torchvision": theirs(images, tv, tv_mix),
             "kornia": kornias(images, kornia, kornia_mix),
         }
-        print(row(name, 32, args.batch, interleaved(calls, args.seconds)), flush=True)
+        measured(name, 32, args.batch, calls)
 
 
 def photos() -> None:
-    images = torch.randint(0, 256, (32, 3, 256, 256), dtype=torch.uint8)
+    images = torch.randint(0, 256, (args.photos, 3, 256, 256), dtype=torch.uint8)
     floats = [T.ToDtype(torch.float32, scale=True), T.Normalize(MEAN, STD)]
     axes = torch.linalg.qr(torch.rand(3, 3))[0]
     values = torch.tensor([0.2175, 0.0188, 0.0045])
@@ -161,7 +166,15 @@ def photos() -> None:
         "torchvision": theirs(images, tv),
         "kornia": kornias(images, kornia),
     }
-    print(row("photos-scratch", 224, 32, interleaved(calls, args.seconds)), flush=True)
+    measured("photos-scratch", 224, args.photos, calls)
+
+
+def measured(what: str, side: int, count: int, calls: dict[str, Callable[[], object]]) -> None:
+    """Print one row."""
+    if args.device != "cpu":
+        calls.pop("torchvision")
+    took = interleaved(calls, args.seconds, args.device)
+    print(row(what, side, count, took, args.device), flush=True)
 
 
 if args.only != "photos":

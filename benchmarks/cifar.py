@@ -38,6 +38,7 @@ from goodfit.init.patch_whitening import PatchWhitening
 from goodfit.models.fast_net import FastNet
 from goodfit.predict import Classifier, predict
 from goodfit.preprocess.channel_stats import ChannelStats
+from goodfit.run.machine import synchronize
 from goodfit.run.start import train
 
 BATCH, MOMENTUM, RATE, DECAY, BIAS = 1024, 0.85, 11.5, 0.0153, 64.0
@@ -58,29 +59,36 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--first", type=int, default=0, help="the first seed")
     ask.add_argument("--bfloat16", action="store_true")
+    ask.add_argument("--device", default="cpu")
     ask.add_argument("--all", action="store_true", help="hold nothing out of the training images")
     return ask.parse_args()
 
 
-def ours(data: str, epochs: float, seed: int, bfloat16: bool, everything: bool) -> Found:
+def ours(
+    data: str, epochs: float, seed: int, bfloat16: bool, everything: bool, device: str
+) -> Found:
     """The shipped recipe."""
     precision = "bfloat16" if bfloat16 else "float32"
     changes = (f"train.epochs={epochs}", f"train.seed={seed}", f"evaluate.every={epochs}")
     changes += (f"train.precision={precision}", "train.channels_last=true")
     changes += ("data.val=0",) if everything else ()
     with tempfile.TemporaryDirectory() as runs:
-        run = train("small-fast", data, changes=changes, runs=runs)
+        run = train("small-fast", data, changes=changes, runs=runs, device=device)
         held_out = nan if everything else run.result["validation"]["accuracy"]["value"]
         return Found(held_out, run.accuracy, float(run.result["train_seconds"]))
 
 
-def theirs(data: str, epochs: float, seed: int, bfloat16: bool, everything: bool) -> Found:
+def theirs(
+    data: str, epochs: float, seed: int, bfloat16: bool, everything: bool, device: str
+) -> Found:
     """airbench94's net and recipe."""
     torch.manual_seed(seed)
     splits = guess(data, val=0.0)() if everything else guess(data)()
-    loader = Loader(splits.train, BATCH, shuffle=True, drop_last=True, seed=seed)
-    tests = Loader(splits.test, 500)
-    first = torch.cat([batch.images for _, batch in zip(range(5), loader, strict=False)])
+    loader = Loader(splits.train, BATCH, shuffle=True, drop_last=True, seed=seed, device=device)
+    tests = Loader(splits.test, 500, device=device)
+    first = torch.cat([batch.images.cpu() for _, batch in zip(range(5), loader, strict=False)])
+    for _ in loader.at(0, 0):  # every file is decoded: that is no training
+        pass
     loader.at(0, 0)
     start = time.perf_counter()
     settings = FastNet(widths=(64, 256, 256), activation="gelu")
@@ -90,10 +98,10 @@ def theirs(data: str, epochs: float, seed: int, bfloat16: bool, everything: bool
     stats = ChannelStats().fitted(first)
     model = Classifier(stats(), net, splits.train.classes)
     PatchWhitening()(net, model.preprocess(first))
-    model.to(memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     _train(model, net, loader, ceil(epochs * len(loader)), seed, bfloat16)
     seconds = time.perf_counter() - start
-    held_out = nan if everything else _accuracy(model, Loader(splits.val, 500))
+    held_out = nan if everything else _accuracy(model, Loader(splits.val, 500, device=device))
     return Found(held_out, _accuracy(model, tests), seconds)
 
 
@@ -132,7 +140,7 @@ def _train(
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
             batch = change(batch)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bfloat16):
                 logits = model(batch.images).float()
             loss = F.cross_entropy(logits, batch.targets, label_smoothing=0.2, reduction="sum")
             optimizer.zero_grad()
@@ -143,6 +151,7 @@ def _train(
                 keep = 0.95**SYNC * (number / steps) ** 3 if number < steps else 1.0
                 _look_ahead(net, slow, keep)
             if number == steps:
+                synchronize(batch.images.device)
                 return
 
 
@@ -162,12 +171,13 @@ def main() -> None:
     run = ours if args.side == "small-fast" else theirs
     about = {"side": args.side, "as": "bfloat16" if args.bfloat16 else "float32"}
     machine = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, "
-    about |= {"machine": machine + torch.backends.cpu.get_cpu_capability()}
+    machine += torch.backends.cpu.get_cpu_capability()
+    about |= {"machine": torch.cuda.get_device_name() if args.device == "cuda" else machine}
     about |= {"torch": torch.__version__, "images": "all" if args.all else "nine tenths"}
     for epochs in args.epochs:
         found = []
         for seed in range(args.first, args.first + args.seeds):
-            found.append(run(args.data, epochs, seed, args.bfloat16, args.all))
+            found.append(run(args.data, epochs, seed, args.bfloat16, args.all, args.device))
             row = {"what": "one run", "epochs": epochs, "seed": seed} | _rounded(found[-1])
             print(json.dumps(row | about), flush=True)
         together = Found(*(mean(values) for values in zip(*found, strict=True)))

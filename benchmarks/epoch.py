@@ -40,7 +40,7 @@ from goodfit.fit import fit
 from goodfit.models.resnet import ResNet
 from goodfit.predict import Classifier
 from goodfit.preprocess.channel_stats import ChannelStats
-from goodfit.run.machine import measured
+from goodfit.run.machine import measured, synchronize
 
 NETS = {
     "tiny resnet": ResNet(depth=8, width=10),  # the CIFAR ResNet-8, narrow
@@ -59,6 +59,7 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("--workers", type=int, default=2, help="of the DataLoader")
     ask.add_argument("--net", choices=NETS, action="append")
     ask.add_argument("--compile", action="store_true", help="ours, as `train` does in long runs")
+    ask.add_argument("--device", default="cpu")
     ask.add_argument("--timm", type=Path, help="timm's train.py, which its wheel does not hold")
     return ask.parse_args()
 
@@ -92,13 +93,13 @@ def multiplications(net: nn.Module, side: int) -> float:
 
 
 def ours(
-    settings: ResNet, images: Tensor, labels: Tensor, batch: int, compiles: bool
+    settings: ResNet, images: Tensor, labels: Tensor, batch: int, compiles: bool, device: str
 ) -> tuple[Epoch, Epoch, str]:
     """`fit` with the loader, and the bare step in the same precision and layout."""
     data = Arrays(images=images.numpy(), labels=labels.numpy(), val=0.0, test=0.0)
     source = data().train
-    net = Classifier(ChannelStats(mean=MEAN, std=STD)(), settings(10), source.classes)
-    loader = Loader(source, batch, shuffle=True, drop_last=True)
+    net = Classifier(ChannelStats(mean=MEAN, std=STD)(), settings(10), source.classes).to(device)
+    loader = Loader(source, batch, shuffle=True, drop_last=True, device=device)
     first = next(iter(loader))
     speed = measured(
         net,
@@ -126,9 +127,11 @@ def ours(
             augment=changes,
             precision=speed.precision,
         )
-        return sum(step.images for step in trained), time.perf_counter() - start
+        count = sum(step.images for step in trained)
+        synchronize(torch.device(device))
+        return count, time.perf_counter() - start
 
-    bare: nn.Module = settings(10).to(memory_format=layout)
+    bare: nn.Module = settings(10).to(device, memory_format=layout)
     bare_optimizer = sgd(bare)
     bare = torch.compile(bare) if compiles else bare
     inputs = as_float(first.images).contiguous(memory_format=layout)
@@ -138,11 +141,12 @@ def ours(
         bare.train()
         for _ in range(len(loader)):
             enabled = speed.precision != torch.float32
-            with torch.autocast("cpu", speed.precision, enabled=enabled):
+            with torch.autocast(device, speed.precision, enabled=enabled):
                 loss = nn.functional.cross_entropy(bare(inputs), first.targets)
             loss.backward()
             bare_optimizer.step()
             bare_optimizer.zero_grad()
+        synchronize(torch.device(device))
         return len(loader) * batch, time.perf_counter() - start
 
     how = f"{str(speed.precision)[6:]}, channels {'last' if speed.channels_last else 'first'}"
@@ -153,11 +157,14 @@ def ours(
 def peers(args: argparse.Namespace, images: Tensor, labels: Tensor, name: str) -> dict[str, Epoch]:
     """All other sides that can be had here."""
     nets = partial(NETS[name], 10)
-    batches = loader(images, labels, args.batch, args.workers)
+    batches = loader(images, labels, args.batch, args.workers, args.device)
+    tuned = torchvision_loop(nets, batches, args.device, tuned=True)
     found = {
-        "torchvision": torchvision_loop(nets, batches),
-        "torchvision, bfloat16, channels last": torchvision_loop(nets, batches, tuned=True),
+        "torchvision": torchvision_loop(nets, batches, args.device),
+        "torchvision, bfloat16, channels last": tuned,
     }
+    if args.device != "cpu":  # the others are asked on a CPU alone
+        return found
     if find_spec("fastai"):
         found["fastai"] = fastai(nets, images, labels, args.batch, args.workers)
     if find_spec("composer"):
@@ -171,9 +178,12 @@ def main() -> None:
     args = arguments()
     images, labels = pixels(args.data, args.images)
     machine = f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"
+    if args.device == "cuda":
+        torch.backends.cudnn.benchmark = True  # for all sides
+        machine = f"{torch.cuda.get_device_name()}, {os.cpu_count()} CPU cores"
     for name in args.net or NETS:
         torch.manual_seed(0)
-        fast, bare, how = ours(NETS[name], images, labels, args.batch, args.compile)
+        fast, bare, how = ours(NETS[name], images, labels, args.batch, args.compile, args.device)
         sides = {"goodfit": fast, "step alone": bare} | peers(args, images, labels, name)
         rates: dict[str, list[float]] = {side: [] for side in sides}
         names = list(sides)

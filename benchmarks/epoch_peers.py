@@ -51,14 +51,20 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         return self.change(Image.fromarray(self.images[place])), self.labels[place]
 
 
-def loader(images: Tensor, labels: Tensor, batch: int, workers: int) -> DataLoader:
-    data = ImageSet(images, labels)
-    return DataLoader(data, batch, shuffle=True, drop_last=True, num_workers=workers)
+def loader(
+    images: Tensor, labels: Tensor, batch: int, workers: int, device: str = "cpu"
+) -> DataLoader:
+    settings = {"shuffle": True, "drop_last": True, "num_workers": workers}
+    if device != "cpu":  # workers that stay, and memory that a GPU copies from meanwhile
+        settings |= {"pin_memory": True, "persistent_workers": True}
+    return DataLoader(ImageSet(images, labels), batch, **settings)
 
 
-def torchvision_loop(nets: Nets, batches: DataLoader, *, tuned: bool = False) -> Epoch:
+def torchvision_loop(
+    nets: Nets, batches: DataLoader, device: str = "cpu", *, tuned: bool = False
+) -> Epoch:
     """The loop of torchvision's references; `tuned`: given bfloat16 and channels last."""
-    net = nets()
+    net = nets().to(device)
     if tuned:
         net = net.to(memory_format=torch.channels_last)
     optimizer = sgd(net)
@@ -67,14 +73,17 @@ def torchvision_loop(nets: Nets, batches: DataLoader, *, tuned: bool = False) ->
         start, count = time.perf_counter(), 0
         net.train()
         for x, y in batches:
+            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             if tuned:
                 x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
+            with torch.autocast(device, torch.bfloat16, enabled=tuned):
                 loss = nn.functional.cross_entropy(net(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             count += len(x)
+        if device == "cuda":
+            torch.cuda.synchronize()
         return count, time.perf_counter() - start
 
     return epoch

@@ -22,11 +22,12 @@ class Part(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images with their targets, on one device.
+    """Images with their targets, on one device, and the samples' index.
 
     images: (n, c, h, w), uint8 in 0..255 or float in 0..1.
     targets: (n, k), class probabilities; after mixing, the mixture's.
     index: (n,), each sample's place in its data set; together with `epoch` it names every draw.
+        Best on the CPU, wherever the images are: there draws are made fastest.
     epoch: how often the data set was gone through before.
     parts: what mixing blended, empty when nothing was mixed. The loss is interpolated over the
         parts, so mixing is right for losses that are not linear in the targets, too.
@@ -49,15 +50,17 @@ class Batch(NamedTuple):
         first = tuple(Part(weight * p.weight, p.targets) for p in old)
         second = tuple(Part((1 - weight) * p.weight[partner], p.targets[partner]) for p in old)
         targets = self.targets.lerp(self.targets[partner], (1 - weight)[:, None])
-        return self._replace(images=images, targets=targets, parts=first + second)
+        return Batch(images, targets, self.index, self.epoch, first + second)
+
+    def with_images(self, images: Images) -> "Batch":
+        """The same samples, shown otherwise: `_replace`, in words that every compiler reads."""
+        return Batch(images, self.targets, self.index, self.epoch, self.parts)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
+        """The same batch on another device; the index stays where it is."""
         parts = tuple(Part(p.weight.to(device), p.targets.to(device)) for p in self.parts)
         images, targets = self.images.to(device, non_blocking=True), self.targets.to(device)
-        return self._replace(
-            images=images, targets=targets, index=self.index.to(device), parts=parts
-        )
+        return Batch(images, targets, self.index, self.epoch, parts)
 
 
 def as_float(images: Images) -> Float[Tensor, "n c h w"]:
@@ -68,3 +71,14 @@ def as_float(images: Images) -> Float[Tensor, "n c h w"]:
 def per_image(values: Shaped[Tensor, " n"], images: Images) -> Shaped[Tensor, "n 1 1 1"]:
     """One number per image, shaped so that it broadcasts over the image."""
     return values.reshape(-1, *(1,) * (images.ndim - 1))
+
+
+def everywhere(batch: Batch, number: int) -> Int[Tensor, " n"]:
+    """The same number for every image, where the images are."""
+    shape = (len(batch.images),)
+    return torch.full(shape, number, dtype=torch.int64, device=batch.images.device)
+
+
+def constant(values: object, device: torch.device) -> Tensor:
+    """torch.tensor(values) on a device, without waiting for the device."""
+    return torch.tensor(values).to(device, non_blocking=True)

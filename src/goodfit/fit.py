@@ -157,9 +157,10 @@ class _Watch:
         now: _Question | None = _Question(number, value, torch.isfinite(value + norm), batch)
         if self.late:
             assert now is not None
+            broken = ~now.finite
             for weight in self.model.parameters():
                 if weight.grad is not None:
-                    weight.grad.masked_fill_(~now.finite, 0.0)
+                    weight.grad.masked_fill_(broken, 0.0)
             now, self.asked = self.asked, now
         self._answered(now)
 

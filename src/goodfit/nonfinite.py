@@ -24,7 +24,7 @@ def first_nonfinite(
     model = _as_written(model)
     if batch.images.is_floating_point() and not bool(torch.isfinite(batch.images).all()):
         rows = torch.isfinite(batch.images).flatten(1).all(1)
-        bad = batch.index[~rows].tolist()
+        bad = batch.index[~rows.to(batch.index.device)].tolist()
         return "the input", f"images {bad[:5]} of the data set"
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):

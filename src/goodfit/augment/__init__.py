@@ -76,7 +76,7 @@ def chosen(applied: Bool[Tensor, " n"], changed: Batch, batch: Batch) -> Batch:
     old, new = batch.images, changed.images
     if new.dtype != old.dtype:
         old = as_float(old).to(new.dtype)
-    return changed._replace(images=by_sample(applied, new, old))
+    return changed.with_images(by_sample(applied, new, old))
 
 
 def by_sample(

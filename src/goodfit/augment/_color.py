@@ -15,11 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goodfit.augment import Augmentation, Marginal
-from goodfit.batch import Batch, Images, as_float
+from goodfit.batch import Batch, Images, as_float, constant
 
 Mean = Float[Tensor, "n c"]
 Colors = Float[Tensor, "n c c+1"]
 _AT_ONCE = 1 << 20  # numbers
+_CROSS = tuple(tuple(v / 3**0.5 for v in row) for row in ((0, -1, 1), (1, 0, -1), (-1, 1, 0)))
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
 
 
@@ -39,7 +40,7 @@ class Photometric(Augmentation):
         images = recolored(
             batch.images, lambda mean: self.colors(z, mean), self.needs_mean, self.by_channel
         )
-        return batch._replace(images=images)
+        return batch.with_images(images)
 
 
 def mean_color(images: Images) -> Mean:
@@ -126,7 +127,7 @@ def gray_weights(channels: int, device: torch.device) -> Float[Tensor, " c"]:
     """How much each channel counts in the gray of a pixel: luma for RGB (and alpha: nothing)."""
     if channels < 3:
         return torch.full((channels,), 1 / channels, device=device)
-    return torch.tensor(LUMA + (0.0,) * (channels - 3), device=device)
+    return constant(LUMA + (0.0,) * (channels - 3), device)
 
 
 def brightened(factor: Float[Tensor, " n"], mean: Mean) -> Colors:
@@ -160,7 +161,7 @@ def hue_turned(turns: Float[Tensor, " n"], mean: Mean) -> Colors:
         return map_of(whole.expand(len(mean), c, c))
     thirds, cross, rest = (whole.new_zeros(c, c) for _ in "abc")
     thirds[:3, :3] = 1 / 3
-    cross[:3, :3] = whole.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
+    cross[:3, :3] = constant(_CROSS, whole.device)
     rest[3:, 3:] = whole[3:, 3:]
     angle = (turns * (2 * torch.pi))[:, None, None]
     cos, sin = angle.cos(), angle.sin()

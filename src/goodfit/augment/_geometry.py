@@ -52,7 +52,7 @@ class Geometric(Augmentation):
 
     def given(self, batch: Batch, z: Any) -> Batch:
         size = (batch.images.shape[-2], batch.images.shape[-1])
-        return batch._replace(images=put(batch.images, self.placed(z, size), self.outside()))
+        return batch.with_images(put(batch.images, self.placed(z, size), self.outside()))
 
 
 class Warping(Geometric):

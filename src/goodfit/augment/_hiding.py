@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from goodfit.batch import Images
+from goodfit.batch import Images, constant
 from goodfit.ingredient import Fraction
 
 Fill = Fraction | tuple[Fraction, ...] | Literal["mean"] | None
@@ -48,7 +48,7 @@ def paint_of(fill: Fill, images: Images) -> Tensor:
     color = [level * scale for level in levels]
     if not images.is_floating_point():
         color = [float(round(level)) for level in color]
-    return torch.tensor(color, device=images.device).to(images.dtype).view(1, -1, 1, 1)
+    return constant(color, images.device).to(images.dtype).view(1, -1, 1, 1)
 
 
 def by_mean(fill: object) -> bool:

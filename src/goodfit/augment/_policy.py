@@ -16,7 +16,7 @@ from torch import Tensor
 from goodfit.augment._color import brightened, contrasted, mean_color, saturated
 from goodfit.augment._levels import as_levels
 from goodfit.augment._warp import Warp, about_center, matrix, warped
-from goodfit.batch import Images
+from goodfit.batch import Images, constant
 
 Levels = UInt8[Tensor, "n c h w"]
 Change = Callable[[Levels, Tensor, Tensor], Levels]  # images, operation, strength
@@ -52,8 +52,8 @@ def looked_up(
     table: Tensor, operation: Int[Tensor, " n"], level: Int[Tensor, " n"], sign: Float[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
     """Each sample's strength, with its sign if the operation has one."""
-    strength = table.to(level.device)[operation, level]
-    signed = torch.tensor([name in SIGNED for name in OPERATIONS], device=level.device)
+    strength = table.to(level.device, non_blocking=True)[operation, level]
+    signed = constant([name in SIGNED for name in OPERATIONS], level.device)
     return torch.where(signed[operation], strength * sign, strength)
 
 

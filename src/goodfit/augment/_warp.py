@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from goodfit.batch import Images, as_float
+from goodfit.batch import Images, as_float, constant
 
 Border = Literal["reflect", "edge", "zeros"]
 Matrix = Float[Tensor, "n 3 3"]
@@ -70,8 +70,9 @@ def matrix(
 
 def about_center(m: Matrix, size: tuple[int, int]) -> Matrix:
     """The map m, given around the center of images of `size`, in pixels from the corner."""
-    center = m.new_tensor([[1, 0, size[1] / 2], [0, 1, size[0] / 2], [0, 0, 1]])
-    back = m.new_tensor([[1, 0, -size[1] / 2], [0, 1, -size[0] / 2], [0, 0, 1]])
+    x, y = size[1] / 2, size[0] / 2
+    center = constant([[1, 0, x], [0, 1, y], [0, 0, 1]], m.device).to(m.dtype)
+    back = constant([[1, 0, -x], [0, 1, -y], [0, 0, 1]], m.device).to(m.dtype)
     return center @ m @ back
 
 

@@ -35,5 +35,5 @@ class AlternatingFlip(Geometric):
         return flip_box(z, size)
 
     def views(self, batch: Batch) -> list[View]:
-        mirrored = batch._replace(images=batch.images.flip(-1))
+        mirrored = batch.with_images(batch.images.flip(-1))
         return [(1 - self.prob / 2, batch), (self.prob / 2, mirrored)]

@@ -47,4 +47,4 @@ class Cutout(Augmentation):
         rows = spans(z.row - side // 2, z.row - side // 2 + side, h)
         columns = spans(z.col - side // 2, z.col - side // 2 + side, w)
         color = paint_of(self.fill, batch.images)
-        return batch._replace(images=painted(batch.images, rows, columns, color))
+        return batch.with_images(painted(batch.images, rows, columns, color))

@@ -28,7 +28,7 @@ class Flip(Geometric):
     prob: Fraction = 0.5
 
     def draw(self, batch: Batch, rng: Rng) -> Bool[Tensor, " n"]:
-        return torch.ones_like(batch.index, dtype=torch.bool)
+        return batch.images.new_ones(len(batch.images), dtype=torch.bool)
 
     def only(self, batch: Batch, z: Tensor, applied: Tensor) -> Bool[Tensor, " n"]:
         return z & applied
@@ -39,7 +39,7 @@ class Flip(Geometric):
     def given(self, batch: Batch, z: Bool[Tensor, " n"] | None = None) -> Batch:
         """The images mirrored where z says so; all of them without z."""
         if z is None:
-            return batch._replace(images=batch.images.flip(-1))
+            return batch.with_images(batch.images.flip(-1))
         return super().given(batch, z)
 
     def views(self, batch: Batch) -> list[View]:

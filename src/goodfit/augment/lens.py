@@ -19,7 +19,7 @@ from torch import Tensor
 
 from goodfit.augment._geometry import Size, Warping
 from goodfit.augment._warp import Bend, Warp
-from goodfit.batch import Batch
+from goodfit.batch import Batch, constant
 from goodfit.ingredient import Fraction
 from goodfit.rand import Rng
 
@@ -35,7 +35,9 @@ class Lens(Warping):
     def draw(self, batch: Batch, rng: Rng) -> Lenses:
         u = 2 * rng.uniforms(5) - 1
         tangential = self.max_tangential
-        return u * u.new_tensor([self.max_k1, self.max_k2, self.max_k3, tangential, tangential])
+        return u * constant(
+            (self.max_k1, self.max_k2, self.max_k3, tangential, tangential), u.device
+        )
 
     def only(self, batch: Batch, z: Lenses, applied: Tensor) -> Lenses:
         return z * applied[:, None]

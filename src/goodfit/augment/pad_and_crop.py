@@ -19,7 +19,7 @@ from goodfit.augment import View
 from goodfit.augment._box import Box, shift_box
 from goodfit.augment._geometry import Size, Warping
 from goodfit.augment._settings import Side, rows_columns
-from goodfit.batch import Batch
+from goodfit.batch import Batch, everywhere
 from goodfit.errors import RecipeError
 from goodfit.ingredient import Count
 from goodfit.rand import Rng
@@ -53,7 +53,7 @@ class PadAndCrop(Warping):
 
     def views(self, batch: Batch) -> list[View]:
         rows, columns = (room // 2 - self.pad_pixels for room in self._room(batch))
-        middle = Corner(torch.full_like(batch.index, rows), torch.full_like(batch.index, columns))
+        middle = Corner(everywhere(batch, rows), everywhere(batch, columns))
         return [(1.0, self.given(batch, middle))]
 
     def _room(self, batch: Batch) -> tuple[int, int]:

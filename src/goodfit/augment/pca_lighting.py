@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goodfit.augment._color import Colors, Mean, Photometric, map_of
-from goodfit.batch import Batch, Images, as_float
+from goodfit.batch import Batch, Images, as_float, constant
 from goodfit.errors import RecipeError
 from goodfit.ingredient import NonNegative
 from goodfit.rand import Rng
@@ -70,9 +70,7 @@ class PCALighting(Photometric):
                 known=known,
                 fix="call fitted(training_images) first, or give `axes` and `values`",
             )
-        scaled = torch.tensor(self.axes, device=z.device) * torch.tensor(
-            self.values, device=z.device
-        ).view(-1, 1)
+        scaled = constant(self.axes, z.device) * constant(self.values, z.device).view(-1, 1)
         return map_of(torch.eye(c, device=z.device).expand(len(z), c, c), z @ scaled)
 
 

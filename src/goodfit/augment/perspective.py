@@ -16,7 +16,7 @@ from torch import Tensor
 
 from goodfit.augment._geometry import Size, Warping
 from goodfit.augment._warp import Matrix, Warp
-from goodfit.batch import Batch
+from goodfit.batch import Batch, constant
 from goodfit.ingredient import Fraction
 from goodfit.rand import Rng
 
@@ -33,11 +33,11 @@ class Perspective(Warping):
         return z * applied[:, None, None]
 
     def placed(self, z: Corners, size: Size) -> Warp:
-        inward = z.new_tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-        square = z.new_tensor([[0, 0], [1, 0], [1, 1], [0, 1]])
+        inward = constant([[1, 1], [-1, 1], [-1, -1], [1, -1]], z.device).to(z.dtype)
+        square = constant([[0, 0], [1, 0], [1, 1], [0, 1]], z.device).to(z.dtype)
         moved = square + inward * z.clamp_max(0.499)  # of the sides: the square is the image
-        scale = torch.diag(z.new_tensor([size[1], size[0], 1.0]))
-        unscale = torch.diag(z.new_tensor([1 / size[1], 1 / size[0], 1.0]))
+        scale = torch.diag(constant([size[1], size[0], 1.0], z.device))
+        unscale = torch.diag(constant([1 / size[1], 1 / size[0], 1.0], z.device))
         return Warp((scale @ inverse(onto(moved)) @ unscale,), size, flat=False)
 
 

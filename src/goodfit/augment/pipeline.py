@@ -65,7 +65,7 @@ class Pipeline:
                 batch = change(self._done(batch, ready), rng)
                 ready, images = _Ready(self.compile), batch.images
                 continue
-            z = drawn(change, batch._replace(images=images), rng)
+            z = drawn(change, batch.with_images(images), rng)
             if isinstance(change, Geometric):
                 size = (images.shape[-2], images.shape[-1])
                 place = change.placed(z, size)
@@ -169,9 +169,9 @@ def applied(batch: Batch, steps: Sequence[Step]) -> Batch:
             continue
         batch, colors = _recolored(batch, colors), []
         if isinstance(step, Placed):
-            batch = batch._replace(images=put(batch.images, step.place, step.border))
+            batch = batch.with_images(put(batch.images, step.place, step.border))
         elif isinstance(step, Lookup):
-            batch = batch._replace(images=step(batch.images))
+            batch = batch.with_images(step(batch.images))
         else:
             batch = step.change.given(batch, step.z)
     return _recolored(batch, colors)
@@ -193,4 +193,4 @@ def _recolored(batch: Batch, chain: Sequence[tuple[Photometric, Any]]) -> Batch:
 
     by_channel = all(change.by_channel for change, _ in chain)
     needs_mean = any(change.needs_mean for change, _ in chain)
-    return batch._replace(images=recolored(batch.images, colors_of, needs_mean, by_channel))
+    return batch.with_images(recolored(batch.images, colors_of, needs_mean, by_channel))

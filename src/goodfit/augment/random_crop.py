@@ -25,7 +25,7 @@ from goodfit.augment import View
 from goodfit.augment._box import Box
 from goodfit.augment._geometry import Geometric, Size, fitting
 from goodfit.augment._settings import FractionRange, PositiveRange, Side, rows_columns
-from goodfit.batch import Batch
+from goodfit.batch import Batch, everywhere
 from goodfit.errors import RecipeError
 from goodfit.rand import Rng
 
@@ -56,7 +56,7 @@ class RandomCrop(Geometric):
             )
 
     def draw(self, batch: Batch, rng: Rng) -> Window:
-        sizes = torch.tensor([batch.images.shape[-2:]], device=batch.index.device)
+        sizes = torch.tensor([batch.images.shape[-2:]], device=batch.images.device)
         return self.windows(sizes, rng)
 
     def windows(self, sizes: Int[Tensor, "n 2"], rng: Rng) -> Window:
@@ -86,7 +86,7 @@ class RandomCrop(Geometric):
         scale = min(h / rows, w / columns)  # the largest window of the result's shape
         height, width = round(rows * scale), round(columns * scale)
         middle = ((h - height) // 2, (w - width) // 2, height, width)
-        z = Window(*(torch.full_like(batch.index, number) for number in middle))
+        z = Window(*(everywhere(batch, number) for number in middle))
         return [(1.0, self.given(batch, z))]
 
     def _widest(self, h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -83,4 +83,4 @@ class RandomErasing(Augmentation):
             paint = z.noise.to(images.dtype) * (1 / 255)
         else:
             paint = z.noise
-        return batch._replace(images=painted(images, rows, columns, paint))
+        return batch.with_images(painted(images, rows, columns, paint))

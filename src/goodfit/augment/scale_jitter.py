@@ -23,7 +23,7 @@ from goodfit.augment import View
 from goodfit.augment._box import Box
 from goodfit.augment._geometry import Geometric, Size
 from goodfit.augment._settings import CountRange
-from goodfit.batch import Batch
+from goodfit.batch import Batch, everywhere
 from goodfit.errors import RecipeError
 from goodfit.ingredient import Count
 from goodfit.rand import Rng
@@ -66,8 +66,8 @@ class ScaleJitter(Geometric):
 
     def _middle(self, batch: Batch) -> Patch:
         short = (self.short[0] + self.short[1]) / 2
-        side = torch.full_like(batch.index, 1).float() * self.size * min(batch.images.shape[-2:])
-        return self._somewhere(batch, side / short, torch.full((1, 2), 0.5, device=side.device))
+        side = everywhere(batch, self.size * min(batch.images.shape[-2:])) / short
+        return self._somewhere(batch, side, torch.full((1, 2), 0.5, device=side.device))
 
     def _somewhere(self, batch: Batch, side: Tensor, u: Tensor) -> Patch:
         """A window whose place among all that fit is u (uniform, if u is)."""

@@ -41,4 +41,4 @@ class TrivialAugment(Augmentation):
         return z._replace(operation=z.operation * applied[:, None])  # 0 is the identity
 
     def given(self, batch: Batch, z: Policy) -> Batch:
-        return batch._replace(images=performed(batch.images, z))
+        return batch.with_images(performed(batch.images, z))

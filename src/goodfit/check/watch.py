@@ -10,6 +10,7 @@ off again, and losses are kept as tensors, so that nothing waits for the device 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +131,7 @@ class Watcher:
     def _measure(self, number: int) -> list[Finding]:
         self.close()
         found: list[Finding] = []
-        values = [float(v) for v in self._losses]
+        values = read(self._losses)
         self._losses.clear()
         bad = [i for i, v in enumerate(values) if not math.isfinite(v)]
         if bad:
@@ -155,12 +156,13 @@ class Watcher:
 
     def _updates(self, lr: float) -> list[Finding]:
         """Weights that move by far too much, or not at all, in one step."""
-        ratios = {}
+        moved: dict[str, Tensor] = {}
         for name, p in self.model.named_parameters():
             old = self._weights.get(name)
             if old is not None:
                 now = p.detach().flatten()[:SAMPLE]
-                ratios[name] = float((now - old).norm() / old.norm().clamp_min(1e-12))
+                moved[name] = (now - old).norm() / old.norm().clamp_min(1e-12)
+        ratios = dict(zip(moved, read(list(moved.values())), strict=True))
         self._weights.clear()
         if not ratios or lr == 0:
             return []
@@ -202,8 +204,9 @@ class Watcher:
 
     def _units(self) -> list[Finding]:
         found = []
-        for name, dead in self._dead.items():
-            share = 1 - float(dead.alive.float().mean())
+        alive = read([dead.alive.float().mean() for dead in self._dead.values()])
+        for (name, dead), lives in zip(self._dead.items(), alive, strict=True):
+            share = 1 - lives
             if dead.images >= 64 and share > 0.6 and len(dead.alive) >= 4:
                 found.append(
                     Finding(
@@ -225,14 +228,16 @@ class Watcher:
     def _drift(self, number: int) -> list[Finding]:
         """Running means that jump by more than a standard deviation between measurements."""
         found = []
+        jumps: dict[str, Tensor] = {}
         for name, m in self.model.named_modules():
             if not isinstance(m, _BatchNorm) or m.running_mean is None or m.running_var is None:
                 continue
             old = self._norms.get(name)
             self._norms[name] = m.running_mean.detach().clone()
-            if old is None or number < 10 * self.every:
-                continue
-            jump = float(((m.running_mean - old).abs() / (m.running_var + m.eps).sqrt()).mean())
+            if old is not None and number >= 10 * self.every:
+                far = (m.running_mean - old).abs() / (m.running_var + m.eps).sqrt()
+                jumps[name] = far.mean()
+        for name, jump in zip(jumps, read(list(jumps.values())), strict=True):
             if jump > 1.0:
                 found.append(
                     Finding(
@@ -270,3 +275,11 @@ class Watcher:
         rules = (Overfitting(), Underfitting(), LossPlateau(), LossOscillation())
         found = [finding for rule in rules for finding in rule(seen)]
         return [f for f in found if f.chance is None or f.chance < 0.01]
+
+
+def read(numbers: Sequence[Tensor | float]) -> list[float]:
+    """Numbers from the device in one go: to ask for each would wait for each."""
+    if all(isinstance(number, Tensor) for number in numbers) and numbers:
+        together: list[float] = torch.stack([n.float() for n in numbers]).tolist()  # type: ignore[union-attr]
+        return together
+    return [float(number) for number in numbers]

@@ -44,11 +44,13 @@ class Held:
 
     def put(self, places: Int[Tensor, " m"], images: UInt8[Tensor, "m c h w"]) -> None:
         device = self.images.device
-        self.images[places.to(device)] = images.to(device, non_blocking=True)
+        there = places.to(device, non_blocking=True)
+        self.images.index_copy_(0, there, images.to(device, non_blocking=True))
         self.filled[places.numpy()] = True  # after the pixels: a killed run leaves no lie behind
 
     def get(self, places: Int[Tensor, " m"]) -> UInt8[Tensor, "m c h w"]:
-        return self.images.index_select(0, places.to(self.images.device))
+        """The images at some places, which are given where the images lie."""
+        return self.images.index_select(0, places)
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

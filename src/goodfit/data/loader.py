@@ -52,9 +52,13 @@ class _Job(NamedTuple):
     """A batch on its way: the images to decode, in chunks, and where they arrive."""
 
     places: Int[Tensor, " n"]
+    there: Int[Tensor, " n"]  # the same on the device
     missing: Int[Tensor, " m"]
     arriving: UInt8[np.ndarray, "m c h w"]
     chunks: list[Future[list[tuple[int, str]]]]
+
+
+_Images = tuple[Int[Tensor, " m"], Int[Tensor, " m"], UInt8[Tensor, "m c h w"]]
 
 
 class Loader:
@@ -132,11 +136,12 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the current epoch. When it is through, the next one is up."""
         epoch, order = self.epoch, self.order(self.epoch)
-        mine = [self._mine(order, batch) for batch in range(self.batch, len(self))]
-        for places, images in self._images(mine, epoch):
-            index = places.to(self.device)
-            targets = F.one_hot(self._labels[index], len(self.classes)).float()
-            yield Batch(images, targets, index, epoch)
+        there = self._sent(order)  # once for all batches: each one's part is there when asked for
+        left = range(self.batch, len(self))
+        mine = [(self._mine(order, batch), self._mine(there, batch)) for batch in left]
+        for places, there, images in self._images(mine, epoch):
+            targets = F.one_hot(self._labels.index_select(0, there), len(self.classes)).float()
+            yield Batch(images, targets, places, epoch)
         self.epoch, self.batch = epoch + 1, 0
 
     def close(self) -> None:
@@ -150,14 +155,18 @@ class Loader:
         both = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         return both[len(both) * self.rank // self.world : len(both) * (self.rank + 1) // self.world]
 
-    def _images(
-        self, mine: list[Int[Tensor, " m"]], epoch: int
-    ) -> Iterator[tuple[Int[Tensor, " m"], UInt8[Tensor, "m c h w"]]]:
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """A tensor on the device. A GPU copies from pinned memory alone while others work on."""
+        if self.device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def _images(self, mine: list[tuple[Tensor, Tensor]], epoch: int) -> Iterator[_Images]:
         """Each batch's places and images, the next ones being decoded meanwhile."""
         jobs: deque[_Job] = deque()
         try:
-            for places in mine:
-                jobs.append(self._start(places, epoch))
+            for places, there in mine:
+                jobs.append(self._start(places, there, epoch))
                 if len(jobs) > _AHEAD or self.workers == 0:
                     yield self._finish(jobs.popleft(), epoch)
             while jobs:
@@ -169,13 +178,13 @@ class Loader:
             if self._held is not None and self._held.complete:
                 self.close()
 
-    def _start(self, places: Int[Tensor, " n"], epoch: int) -> _Job:
+    def _start(self, places: Int[Tensor, " n"], there: Int[Tensor, " n"], epoch: int) -> _Job:
         missing = places
         if self._held is not None:
             missing = places[torch.from_numpy(~self._held.filled[places.numpy()])]
         out = self._buffer(len(missing))
         if not len(missing) or self.workers == 0:
-            return _Job(places, missing, out, [])
+            return _Job(places, there, missing, out, [])
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, "goodfit-decode")
         step = max(1, min(16, -(-len(missing) // (2 * self.workers))))
@@ -185,7 +194,7 @@ class Loader:
             )
             for i in range(0, len(missing), step)
         ]
-        return _Job(places, missing, out, chunks)
+        return _Job(places, there, missing, out, chunks)
 
     def _buffer(self, count: int) -> UInt8[np.ndarray, "m c h w"]:
         """Memory for decoded images; pinned, and so reused, where the device copies from it."""
@@ -194,9 +203,9 @@ class Loader:
         buffer: np.ndarray = torch.empty(shape, dtype=torch.uint8, pin_memory=pin).numpy()
         return buffer
 
-    def _finish(self, job: _Job, epoch: int) -> tuple[Int[Tensor, " m"], UInt8[Tensor, "m c h w"]]:
+    def _finish(self, job: _Job, epoch: int) -> _Images:
         """Wait for a batch; the places and images of all that could be decoded."""
-        places, missing, out, chunks = job
+        places, there, missing, out, chunks = job
         if len(missing) and not chunks:
             found = self._reader.read(missing.tolist(), epoch, out)
         else:
@@ -208,11 +217,13 @@ class Loader:
             lost = torch.tensor([place for place, _ in found])
             arrived = arrived[~torch.isin(missing, lost)]
             missing, places = (p[~torch.isin(p, lost)] for p in (missing, places))
+            there = self._sent(places)
         if self._held is None:
-            return places, arrived.to(self.device, non_blocking=True)
+            return places, there, self._sent(arrived)
         if len(missing):
             self._held.put(missing, arrived)
-        return places, self._held.get(places).to(self.device, non_blocking=True)
+        held = self._held.get(places if self._held.images.device.type == "cpu" else there)
+        return places, there, self._sent(held)
 
     def _hold(self, most: int, cache: Path | None, resize: float) -> Held | None:
         """Where decoded images stay, if they do."""

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from goodfit.batch import constant
 from goodfit.errors import ModelError, RecipeError
 from goodfit.ingredient import NonNegative
 from goodfit.losses import Loss, as_probabilities
@@ -59,5 +60,5 @@ class CrossEntropy(Loss):
                 classes=logits.shape[1],
                 fix=f"give {logits.shape[1]} numbers, or none",
             )
-        weights = logits.new_tensor(self.class_weights)
+        weights = constant(self.class_weights, logits.device)
         return -(weights * as_probabilities(targets, logits) * logits.log_softmax(1)).sum(1)

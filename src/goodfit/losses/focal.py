@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from goodfit.batch import constant
 from goodfit.errors import ModelError
 from goodfit.ingredient import NonNegative
 from goodfit.losses import Loss, as_probabilities
@@ -39,5 +40,5 @@ class Focal(Loss):
                     classes=logits.shape[1],
                     fix=f"give {logits.shape[1]} numbers, or none",
                 )
-            each = each * log_p.new_tensor(self.class_weights)
+            each = each * constant(self.class_weights, log_p.device)
         return (as_probabilities(targets, log_p) * each).sum(1)

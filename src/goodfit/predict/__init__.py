@@ -190,7 +190,7 @@ def _batches(images: Any, batch_size: int, device: torch.device | None) -> Itera
     for item in images:
         pixels = item if isinstance(item, Tensor) else item[0]
         if not isinstance(item, Batch):
-            index = torch.arange(count, count + len(pixels), device=pixels.device)
+            index = torch.arange(count, count + len(pixels))
             item = Batch(pixels, torch.zeros(len(pixels), 0, device=pixels.device), index)
         count += len(pixels)
         yield item.to(device) if device is not None else item

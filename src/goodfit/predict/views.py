@@ -43,7 +43,7 @@ def center(batch: Batch, size: int | None) -> list[View]:
 
 def flip(batch: Batch, size: int | None) -> list[View]:  # noqa: ARG001
     """The image and its mirror image."""
-    return [(0.5, batch), (0.5, batch._replace(images=batch.images.flip(-1)))]
+    return [(0.5, batch), (0.5, batch.with_images(batch.images.flip(-1)))]
 
 
 def shift(batch: Batch, size: int | None) -> list[View]:  # noqa: ARG001
@@ -56,7 +56,7 @@ def shift(batch: Batch, size: int | None) -> list[View]:  # noqa: ARG001
 
     def moved(by: int) -> Batch:
         kept = batch.images[:, :, reflected(rows + by, h - 1)]
-        return batch._replace(images=kept[..., reflected(cols + by, w - 1)])
+        return batch.with_images(kept[..., reflected(cols + by, w - 1)])
 
     return [(0.5, batch), (0.25, moved(1)), (0.25, moved(-1))]
 
@@ -118,7 +118,7 @@ def steps_of(views: str | Sequence[str | Views] | None) -> tuple[list[Views], se
 
 
 def _crop(batch: Batch, top: int, left: int, height: int, width: int) -> Batch:
-    return batch._replace(images=batch.images[..., top : top + height, left : left + width])
+    return batch.with_images(batch.images[..., top : top + height, left : left + width])
 
 
 def _resized(batch: Batch, height: int, width: int) -> Batch:
@@ -127,7 +127,7 @@ def _resized(batch: Batch, height: int, width: int) -> Batch:
     images = F.interpolate(
         images, (height, width), mode="bilinear", align_corners=False, antialias=True
     )
-    return batch._replace(images=images)
+    return batch.with_images(images)
 
 
 def then(made: list[View], step: Callable[[Batch], list[View]]) -> list[View]:

@@ -99,7 +99,11 @@ def build(
     model = Classifier(recipe.preprocess(), net, classes)
     for init in recipe.init:
         needs_images = getattr(init, "needs_images", False)
-        done = init(net, model.preprocess(some_images(loader, 256))) if needs_images else init(net)
+        done = (
+            init(net, model.preprocess(some_images(loader, 256).cpu()))
+            if needs_images
+            else init(net)
+        )
         said.append(init.name if done is None else f"{init.name}: {done}")
     model = model.to(world.device)
     if recipe.train.channels_last is True:

@@ -36,7 +36,7 @@ class Sized:
                 self.side = side
             self.done += 1
             images = batch.images if side is None else resized(batch.images, side)
-            yield batch._replace(images=images.contiguous(memory_format=self.layout))
+            yield batch.with_images(images.contiguous(memory_format=self.layout))
 
     def _side(self) -> int | None:
         reached = [side for start, side in self.sizes if start <= self.done / self.total]
