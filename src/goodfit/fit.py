@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from goodfit.augment.pipeline import Pipeline
@@ -65,16 +65,19 @@ def fit(
     the weights are touched. On an accelerator, where it never waits, that is said one update
     later; the gradients that were not finite are zeros by then.
     """
-    device = next(model.parameters()).device
+    weights = list(model.parameters())
+    device = weights[0].device
     pipeline = augment if isinstance(augment, Pipeline) else Pipeline(augment, seed)
     endless = chain.from_iterable(map(_not_empty, repeat(batches)))
     for group in optimizer.param_groups:
         group.setdefault("peak_lr", group["lr"])
     watch = _Watch(model, loss, late=device.type != "cpu")
     norm = torch.zeros((), device=device)
+    model.train()
 
     for number in range(first, steps + 1):
-        model.train()
+        if not model.training:  # it was evaluated meanwhile
+            model.train()
         _scheduled(optimizer, schedule, (number - 1) / steps)
         micro = [pipeline(batch) for _, batch in zip(range(accumulate), endless, strict=False)]
         images = sum(len(batch.images) for batch in micro)
@@ -90,11 +93,14 @@ def fit(
                     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                         value = _loss(model, batch, loss)
                     share = len(batch.images) / images
-                    extra = sum((penalty(model) for penalty in penalties), torch.zeros_like(value))
-                    (share * (value + extra)).backward()  # type: ignore[no-untyped-call]
+                    whole = sum((penalty(model) for penalty in penalties), value)
+                    (whole * share).backward()  # type: ignore[no-untyped-call]
                 total += share * value.detach()
-            norm = clip_grad_norm_(model.parameters(), clip_norm)
-            watch(number, total, norm, micro[-1])
+            grads = [weight.grad for weight in weights if weight.grad is not None]
+            norm = get_total_norm(grads)
+            if clip_norm < inf:
+                clip_grads_with_norm_(weights, clip_norm, norm)
+            watch(number, total, norm, grads, micro[-1])
             return total
 
         value: Any = optimizer.step(closure)  # type: ignore[arg-type]  # optimizers that look twice call it twice
@@ -153,14 +159,15 @@ class _Watch:
         self.model, self.loss, self.late = model, loss, late
         self.asked: _Question | None = None
 
-    def __call__(self, number: int, value: Tensor, norm: Tensor, batch: Batch) -> None:
-        now: _Question | None = _Question(number, value, torch.isfinite(value + norm), batch)
+    def __call__(
+        self, number: int, value: Tensor, norm: Tensor, grads: list[Tensor], batch: Batch
+    ) -> None:
+        finite = torch.isfinite(value + norm)
+        now: _Question | None = _Question.asked(number, value, finite, batch)
         if self.late:
-            assert now is not None
-            broken = ~now.finite
-            for weight in self.model.parameters():
-                if weight.grad is not None:
-                    weight.grad.masked_fill_(broken, 0.0)
+            broken = ~finite
+            for grad in grads:
+                grad.masked_fill_(broken, 0.0)
             now, self.asked = self.asked, now
         self._answered(now)
 
@@ -169,7 +176,7 @@ class _Watch:
         self._answered(self.asked)
 
     def _answered(self, asked: "_Question | None") -> None:
-        if asked is None or bool(asked.finite):
+        if asked is None or asked.answer():
             return
         place, kind = first_nonfinite(self.model, asked.batch, self.loss)
         raise TrainingError(
@@ -183,9 +190,26 @@ class _Watch:
 
 
 class _Question(NamedTuple):
-    """Whether an update's numbers are finite, as a tensor on the device, and its last batch."""
+    """Whether an update's numbers are finite, and its last batch."""
 
     number: int
     value: Tensor
     finite: Tensor
     batch: Batch
+    sent: Any  # when the answer has reached the host; None where it is read where it is
+
+    @classmethod
+    def asked(cls, number: int, value: Tensor, finite: Tensor, batch: Batch) -> "_Question":
+        """Send the answer off: to read it later waits for this update alone, not for the next."""
+        sent = None
+        if finite.device.type == "cuda":
+            sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            stream = torch.cuda.current_stream(finite.device)
+            finite = finite.to("cpu", non_blocking=True)
+            sent.record(stream)
+        return cls(number, value, finite, batch, sent)
+
+    def answer(self) -> bool:
+        if self.sent is not None:
+            self.sent.synchronize()
+        return bool(self.finite)

@@ -21,6 +21,7 @@ def first_nonfinite(
     or distributed model is looked at as it was written, by each process with its own batch.
     Gradients and batch-norm buffers of the model are touched.
     """
+    compiled = hasattr(model, "_orig_mod")
     model = _as_written(model)
     if batch.images.is_floating_point() and not bool(torch.isfinite(batch.images).all()):
         rows = torch.isfinite(batch.images).flatten(1).all(1)
@@ -49,7 +50,15 @@ def first_nonfinite(
     finally:
         for hook in hooks:
             hook.remove()
-    return (gradients[0], "the gradient of its output") if gradients else _of_weights(model)
+    if gradients:
+        return gradients[0], "the gradient of its output"
+    place, kind = _of_weights(model)
+    if compiled and place == "the model":
+        return (
+            place,
+            "nothing as it is written, only as torch.compile made it: train.compile = false",
+        )
+    return place, kind
 
 
 def _as_written(model: nn.Module) -> nn.Module:

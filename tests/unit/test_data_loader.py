@@ -44,6 +44,21 @@ def corners(sizes: torch.Tensor, asked) -> torch.Tensor:
     return torch.cat([(sizes - wanted) * place, wanted], dim=1)
 
 
+def test_small_images_are_decoded_by_few_threads(tmp_path, monkeypatch):
+    """Python's own steps, one thread at a time, are most of their work."""
+    monkeypatch.setattr("goodfit.data.loader.threads", lambda: 16)
+    for side, least, most in ((32, 1, 2), (96, 3, 4), (400, 16, 16)):
+        folder = tmp_path / str(side)
+        folder.mkdir()
+        for number in range(5):
+            Image.new("RGB", (side, side)).save(folder / f"{number}.jpg")
+        images = Files(
+            folder, [f"{i}.jpg" for i in range(5)], np.arange(5) % 2, ("a", "b"), [b""] * 5
+        )
+        assert least <= Loader(images, 2, size=32).workers <= most
+        assert Loader(images, 2, size=32, workers=7).workers == 7
+
+
 def same(a: list[Batch], b: list[Batch]) -> bool:
     return len(a) == len(b) and all(
         torch.equal(x.images, y.images)

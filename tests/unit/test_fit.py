@@ -45,6 +45,20 @@ def test_it_is_the_loop_that_everybody_writes():
     assert same(ours, theirs)
 
 
+def test_a_model_that_was_evaluated_between_updates_trains_on():
+    model, modes = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout(), nn.Linear(8, 3)), []
+    model[2].register_forward_hook(lambda layer, *_: modes.append(layer.training))
+    for _ in fit(
+        model,
+        batches(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        loss=F.cross_entropy,
+        steps=4,
+    ):
+        model.eval()
+    assert modes == [True] * 4
+
+
 def test_batches_start_again_when_they_end():
     assert [s.number for s in trained(net(), batches(2), steps=5)] == [1, 2, 3, 4, 5]
 
@@ -205,6 +219,26 @@ def test_on_an_accelerator_it_is_said_one_update_later_and_the_weights_stay_fini
     assert caught.value.at == "the input"
     assert [step.number for step in seen] == list(range(1, broken + 2))
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+class Miscompiled(nn.Module):
+    """What torch.compile makes of a model, with a fault that the model itself does not have."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = model
+
+    def forward(self, x):
+        logits = self._orig_mod(x)
+        logits.register_hook(lambda gradient: gradient * torch.nan)
+        return logits
+
+
+def test_a_gradient_that_only_compiled_code_gets_wrong_is_blamed_on_the_compiler():
+    with pytest.raises(TrainingError) as caught:
+        trained(Miscompiled(net()), batches(1), steps=1)
+    assert "torch.compile" in caught.value.seen["first"]
+    assert "train.compile = false" in caught.value.seen["first"]
 
 
 def test_a_compiled_model_is_looked_at_layer_by_layer():

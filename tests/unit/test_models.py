@@ -112,6 +112,23 @@ def test_fastnets_first_layer_and_scales_stay_as_they_are():
     assert len(frozen) == 1 + 2 * 2  # and one norm behind every convolution
 
 
+@pytest.mark.compile
+def test_fast_net_learns_the_same_when_compiled():
+    """Its largest values once had a gradient that was not a number in compiled bfloat16."""
+    images = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    targets, norms = torch.arange(16) % 10, []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        net = FastNet(widths=(32, 32, 32))(10).to(memory_format=torch.channels_last)
+        model = torch.compile(net, dynamic=False) if compiled else net
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(images.contiguous(memory_format=torch.channels_last))
+        torch.nn.functional.cross_entropy(logits.float(), targets).backward()
+        norms.append([float(p.grad.norm()) for p in net.parameters() if p.grad is not None])
+    assert len(norms[0]) == len(norms[1]) > 5
+    assert norms[1] == pytest.approx(norms[0], rel=0.1)
+
+
 @pytest.mark.parametrize("side", [1, 5, 8, 33])
 @pytest.mark.parametrize("model", [CNN(), MLP(side=4), ResNet(depth=8), FastNet(patch=1)], ids=repr)
 def test_any_image_size_will_do(model, side):

@@ -168,3 +168,23 @@ def test_torchs_own_way_on_other_devices_has_the_same_bits(monkeypatch):
             return iter(counter)
 
     assert torch.equal(rand.philox(Elsewhere(), (5, 6)), expected)
+
+
+def test_draws_are_made_where_the_index_is_and_sent_to_the_images():
+    batch = Batch(torch.zeros(4, 3, 2, 2, device="meta"), torch.eye(4), torch.arange(4))
+    drawn = Rng(0, "draw", batch)
+    for numbers in (
+        drawn.words(3),
+        drawn.uniform(),
+        drawn.uniforms(2),
+        drawn.integers(0, 5),
+        drawn.happens(0.5),
+        drawn.sign(),
+        drawn.normal(),
+        drawn.normals(3),
+        drawn.beta(0.2, 0.3),
+        drawn.beta(1, 1),
+        drawn.partners(),
+    ):
+        assert numbers.device.type == "meta"
+        assert len(numbers) == 4

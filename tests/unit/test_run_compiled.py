@@ -13,7 +13,7 @@ from torch import nn
 from goodfit.check.watch import Watcher
 from goodfit.errors import TrainingError
 from goodfit.recipe.recipe import Train
-from goodfit.run.compiled import compiling, stepping, tried
+from goodfit.run.compiled import _Took, compiling, stepping, tried
 from goodfit.run.start import train
 
 
@@ -54,7 +54,9 @@ def test_faster_steps_that_win_the_compilation_back_are_taken(monkeypatch):
 
 
 def test_steps_that_are_no_faster_are_not_taken(monkeypatch):
-    monkeypatch.setattr("goodfit.run.compiled._Step.__call__", lambda _, net: (1.0, net.seconds))
+    monkeypatch.setattr(
+        "goodfit.run.compiled._Step.__call__", lambda _, net: _Took(1.0, 1.0, net.seconds)
+    )
     assert not answer(monkeypatch, lambda *_, **__: Slow(0.05)).pays
     assert answer(monkeypatch, lambda *_, **__: Slow(0.04)).pays
 
@@ -83,6 +85,21 @@ def test_compiled_code_that_computes_something_else_is_not_used(monkeypatch):
     found = answer(monkeypatch, lambda *_, **__: Slow(0.0, sign=-9.0))
     assert not found.pays
     assert "another loss" in found.said
+
+
+class Unlearnable(Slow):
+    """The right loss, and a gradient that is not a number: as compilers have made it."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        logits.register_hook(lambda gradient: gradient * torch.nan)
+        return logits
+
+
+def test_compiled_code_with_another_gradient_is_not_used(monkeypatch):
+    found = answer(monkeypatch, lambda *_, **__: Unlearnable(0.0))
+    assert not found.pays
+    assert "another gradient, its norm nan" in found.said
 
 
 def test_a_recipe_that_does_not_ask_for_it_is_run_as_it_is():

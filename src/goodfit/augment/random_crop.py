@@ -25,7 +25,7 @@ from goodfit.augment import View
 from goodfit.augment._box import Box
 from goodfit.augment._geometry import Geometric, Size, fitting
 from goodfit.augment._settings import FractionRange, PositiveRange, Side, rows_columns
-from goodfit.batch import Batch, everywhere
+from goodfit.batch import Batch, constant, everywhere
 from goodfit.errors import RecipeError
 from goodfit.rand import Rng
 
@@ -56,7 +56,7 @@ class RandomCrop(Geometric):
             )
 
     def draw(self, batch: Batch, rng: Rng) -> Window:
-        sizes = torch.tensor([batch.images.shape[-2:]], device=batch.images.device)
+        sizes = constant([batch.images.shape[-2:]], batch.images.device)
         return self.windows(sizes, rng)
 
     def windows(self, sizes: Int[Tensor, "n 2"], rng: Rng) -> Window:

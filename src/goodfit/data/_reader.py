@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
+from statistics import median
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ from goodfit.errors import DataError
 
 _DETAIL = 1.5  # photographs are kept at this multiple of the wanted size, so that parts stay sharp
 _SAMPLE = 64
+_PIXELS = 4096  # that are decoded in the time of Python's own steps
+_MANY = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -143,16 +147,33 @@ class Reader:
 
         return (height, width), show
 
+    def useful_threads(self) -> int:
+        """How many threads decode at the same time, however many there are.
+
+        Of each image some steps are Python's, one thread at a time; threads that wait for their
+        turn there slow all others down. So small images want few threads, on any machine.
+        """
+        sizes = [h * w for h, w in self._some_sizes()]
+        return ceil(1 + median(sizes) / _PIXELS) if sizes else _MANY
+
+    def _some_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of some files, evenly spread."""
+        found = []
+        count = len(self.files) if self.files is not None else 0
+        for place in range(0, count, max(1, count // _SAMPLE)):
+            assert self.files is not None
+            try:
+                found.append(size_of(self.files.encoded(place)))
+            except BrokenImageError:
+                continue
+        return found
+
     def _estimate(self) -> float:
         """Bytes of all images at the detail that would be kept, from the sizes of some."""
         assert self.files is not None
         count = len(self.files)
         total, seen = 0.0, 0
-        for place in range(0, count, max(1, count // _SAMPLE)):
-            try:
-                h, w = size_of(self.files.encoded(place))
-            except BrokenImageError:
-                continue
+        for h, w in self._some_sizes():
             scale = 1
             while scale < 8 and min(h / self.detail[0], w / self.detail[1]) >= 2 * scale:
                 scale *= 2

@@ -30,7 +30,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
@@ -65,7 +64,8 @@ class Loader:
     """One epoch of batches each time it is iterated.
 
     size: height and width of the batches, or one number for both; the images' own if None.
-    workers: threads that decode; None for one per core, 0 for the calling thread.
+    workers: threads that decode; None for one per core, or fewer if the images are small; 0 for
+        the calling thread.
     drop_last: leave out the last, smaller batch; by default only when shuffling.
     """
 
@@ -102,6 +102,8 @@ class Loader:
         if hold_bytes is None:
             hold_bytes = _room(self.device)
         self._reader = Reader(source, self.size, self.channels, resize, boxes, hold_bytes)
+        if workers is None:
+            self.workers = min(self.workers, self._reader.useful_threads())
         self._held = None if boxes is not None else self._hold(hold_bytes, cache, resize)
         self._labels = torch.from_numpy(np.asarray(source.labels, np.int64)).to(self.device)
         self._broken: dict[int, str] = {}
@@ -140,7 +142,8 @@ class Loader:
         left = range(self.batch, len(self))
         mine = [(self._mine(order, batch), self._mine(there, batch)) for batch in left]
         for places, there, images in self._images(mine, epoch):
-            targets = F.one_hot(self._labels.index_select(0, there), len(self.classes)).float()
+            targets = torch.zeros(len(there), len(self.classes), device=self.device)
+            targets.scatter_(1, self._labels.index_select(0, there)[:, None], 1.0)
             yield Batch(images, targets, places, epoch)
         self.epoch, self.batch = epoch + 1, 0
 

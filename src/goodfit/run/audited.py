@@ -108,7 +108,7 @@ def _as_batch(given: Any) -> Batch:
     targets = torch.zeros(len(images), dtype=torch.int64) if targets is None else targets
     if targets.ndim == 1:
         targets = nn.functional.one_hot(targets.long()).float()
-    return Batch(images, targets, torch.arange(len(images), device=images.device))
+    return Batch(images, targets.to(images.device), torch.arange(len(images)))
 
 
 def _built(recipe: Recipe, batch: Batch) -> tuple[Classifier, tuple[Any, ...]]:
@@ -122,5 +122,5 @@ def _built(recipe: Recipe, batch: Batch) -> tuple[Classifier, tuple[Any, ...]]:
     model = Classifier(preprocess(), net, classes)
     for init in recipe.init:
         needs = getattr(init, "needs_images", False)
-        init(net, model.preprocess(images)) if needs else init(net)
+        init(net, model.preprocess(images.cpu())) if needs else init(net)
     return model.to(images.device), changes

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from goodfit.batch import constant
 from goodfit.errors import RunError
 from goodfit.predict import Classifier
 from goodfit.recipe.read import read
@@ -36,7 +37,7 @@ class Committee(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         rows = [
-            member(images)[:, places].float().log_softmax(1)
+            member(images).index_select(1, constant(places, images.device)).float().log_softmax(1)
             for member, places in zip(self.members, self.columns, strict=True)
         ]
         stacked = torch.stack(rows)

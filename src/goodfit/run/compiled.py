@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from goodfit.augment.pipeline import Change, Pipeline
 from goodfit.batch import Batch
@@ -26,6 +27,7 @@ _SHORT = 600.0  # seconds of training, below which compilation is not tried
 _STEPS = 4  # of each side that are timed, in turn
 _GAIN = 0.95  # of the time of a plain step, which a compiled one must stay below
 _AGREE = 0.05  # of the loss: dropout draws other numbers in compiled code
+_ALIKE = 0.5  # of the gradient's norm, which moves more
 
 
 class Tried(NamedTuple):
@@ -84,9 +86,9 @@ def tried(
     images, targets: of one update, in the run's layout. augment: what changes the images. shapes:
     sizes of images that the run goes through, each of which is compiled. Uses `model` up.
     """
-    batch = Batch(images, targets, torch.arange(len(images), device=images.device))
+    batch = Batch(images, targets, torch.arange(len(images)))
     plain_step = _Step(batch, Pipeline(augment), loss, precision)
-    _, plain = min((plain_step(model) for _ in range(2)), key=lambda found: found[1])
+    plain = min(plain_step(model).seconds for _ in range(2))
     whole = seconds if seconds is not None else plain * (steps or 0)
     if whole < _SHORT:
         return Tried(False, "")
@@ -99,13 +101,10 @@ def tried(
         pairs = [(plain_step(model), step(made)) for _ in range(_STEPS)]
     except Exception as error:  # whatever a compiler raises on a foreign model or machine
         return Tried(False, f"torch.compile does not work here ({_first_line(error)}): not used")
-    (mine, _), (theirs, _) = pairs[0]
-    if not abs(mine - theirs) <= _AGREE * max(1.0, abs(mine)):
-        return Tried(
-            False, f"torch.compile gives another loss ({theirs:g}, not {mine:g}): not used"
-        )
-    plain = median(a for (_, a), _ in pairs)
-    fast = median(b for _, (_, b) in pairs)
+    if wrong := _unlike(*pairs[0]):
+        return Tried(False, f"torch.compile gives another {wrong}: not used")
+    plain = median(a.seconds for a, _ in pairs)
+    fast = median(b.seconds for _, b in pairs)
     saved = whole * (1 - fast / plain) - cost
     pays = fast < _GAIN * plain and saved > 0
     times = f"{fast * 1e3:.0f} ms a step compiled, {plain * 1e3:.0f} ms as it is"
@@ -114,15 +113,33 @@ def tried(
     )
 
 
+class _Took(NamedTuple):
+    """What a step gave, and its seconds."""
+
+    loss: float
+    norm: float  # of the gradient
+    seconds: float
+
+
+def _unlike(plain: _Took, compiled: _Took) -> str:
+    """What a compiled step got wrong; nothing if all is well."""
+    for what, share in (("loss", _AGREE), ("norm", _ALIKE)):
+        mine, theirs = getattr(plain, what), getattr(compiled, what)
+        if not abs(mine - theirs) <= share * max(1.0, abs(mine)):  # nan is unlike everything
+            word = "loss," if what == "loss" else "gradient, its norm"
+            return f"{word} {theirs:g} where it is {mine:g}"
+    return ""
+
+
 class _Step:
-    """One change of the images, forward and backward pass: (loss, seconds)."""
+    """One change of the images, forward and backward pass."""
 
     def __init__(
         self, batch: Batch, pipeline: Pipeline, loss: Callable[..., Tensor], precision: torch.dtype
     ) -> None:
         self.batch, self.pipeline, self.loss, self.precision = batch, pipeline, loss, precision
 
-    def __call__(self, model: nn.Module) -> tuple[float, float]:
+    def __call__(self, model: nn.Module) -> _Took:
         device = self.batch.images.device
         mixed: Any = nullcontext()
         if self.precision != torch.float32:
@@ -137,8 +154,9 @@ class _Step:
         value.backward()  # type: ignore[no-untyped-call]
         synchronize(device)
         took = time.perf_counter() - start
+        norm = get_total_norm([w.grad for w in model.parameters() if w.grad is not None])
         model.zero_grad(set_to_none=True)
-        return float(value.detach()), took
+        return _Took(float(value.detach()), float(norm), took)
 
 
 def _first_line(error: Exception) -> str:

@@ -60,15 +60,16 @@ def measured(
     """The fastest of the candidates for a training step of `model` on this batch.
 
     Times forward and backward passes, candidates in turn, on more and more of the images while
-    there is time, and drops those that take twice as long as the best, four times on few images,
-    as where bfloat16 is emulated. Gradients are dropped
-    afterwards; use a copy of a model whose batch-norm statistics matter.
+    there is time (on a GPU at once on all), and drops those that take twice as long as the best,
+    four times on few images, as where bfloat16 is emulated. Gradients are dropped afterwards; use a
+    copy of a model whose batch-norm statistics matter.
     """
     pairs = [(p, layout) for p in precisions for layout in layouts]
     if len(pairs) == 1:
         return Speed(*pairs[0], {})
     best = {pair: float("inf") for pair in pairs}
-    for some in _growing(len(images)):  # a slow candidate is found out on a few images
+    sizes = _growing(len(images)) if images.device.type == "cpu" else [len(images)]
+    for some in sizes:  # where it may be slow, a candidate is found out on a few images
         best = {pair: _step(model, images[:some], targets[:some], loss, *pair) for pair in best}
         least = min(best.values())
         most = (4 if some < _FEW else 2) * least

@@ -24,8 +24,6 @@ class World:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         if self.device.type == "cpu":
             keep_freed_memory()
-        if self.device.type == "cuda":  # convolutions have one shape, or a few, for the whole run
-            torch.backends.cudnn.benchmark = True
 
     @property
     def main(self) -> bool:

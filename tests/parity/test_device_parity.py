@@ -1,11 +1,10 @@
 """What runs on a GPU gives what the CPU gives: the same draws, the same pixels, the same training.
 
-Skipped where there is no GPU. GOODFIT_TEST_DEVICE=cpu runs the tests themselves on a CPU.
+Where there is no GPU, a made-up one shows at least that no tensor stays behind on the CPU.
 """
 
 import copy
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from goodfit.audit import audit, audit_augment
 from goodfit.augment import Augmentation
 from goodfit.augment.color_jitter import ColorJitter
 from goodfit.augment.cutmix import CutMix
@@ -28,32 +29,33 @@ from goodfit.batch import Batch
 from goodfit.check import check
 from goodfit.data import guess
 from goodfit.data.loader import Loader
+from goodfit.ensemble.make import ensemble
 from goodfit.errors import TrainingError
 from goodfit.fit import fit
 from goodfit.ingredient import find, names
 from goodfit.init import Init
+from goodfit.layers._base import Insertion
 from goodfit.losses import Loss
 from goodfit.models.cnn import CNN
 from goodfit.models.fast_net import FastNet
 from goodfit.optim import Optim
 from goodfit.optim.averages import EMA
-from goodfit.optim.sgd import SGD
 from goodfit.penalties import Penalty
 from goodfit.predict import Classifier, predict
 from goodfit.predict.quick import quickened
 from goodfit.preprocess import Preprocess
 from goodfit.preprocess.channel_stats import ChannelStats
 from goodfit.rand import Rng
+from goodfit.recipe.read import read
+from goodfit.run.audited import audit as audit_recipe
 from goodfit.run.load import Run
 from goodfit.run.start import resume, train
+from goodfit.transfer.make import transfer
+from made_up_gpu import NAME, made_up_gpu
 
-DEVICE = os.environ.get("GOODFIT_TEST_DEVICE", "cuda")
-pytestmark = [
-    pytest.mark.skipif(
-        DEVICE == "cuda" and not torch.cuda.is_available(), reason="there is no GPU here"
-    ),
-    pytest.mark.xdist_group("cuda"),  # one process on the GPU
-]
+REAL = torch.cuda.is_available()
+DEVICE = "cuda" if REAL else NAME
+on_a_real_gpu = pytest.mark.skipif(not REAL, reason="there is no GPU here")
 EXACT = (
     "train.precision=float32",
     "train.channels_last=false",
@@ -62,12 +64,35 @@ EXACT = (
 
 
 @pytest.fixture(autouse=True)
-def plain_float32():
-    """Products in float32, not TF32, so that both devices can be compared."""
+def waits():
+    """The device; on a real one products are in float32, not TF32, to be comparable."""
+    if not REAL:
+        with made_up_gpu() as waits:
+            yield waits
+        return
     kept = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
-    yield
+    yield []
     torch.backends.cudnn.allow_tf32 = kept
+
+
+@pytest.mark.skipif(REAL, reason="there is a real GPU here")
+def test_the_made_up_gpu_mixes_with_nothing_and_notes_what_waits(waits):
+    there, here = torch.ones(3, device=DEVICE), torch.ones(3)
+    for mixed in (
+        lambda: there + here,
+        lambda: torch.cat([here, there]),
+        lambda: there.lerp_(here, 0.5),
+    ):
+        with pytest.raises(RuntimeError, match="same device"):
+            mixed()
+    assert torch.equal((there * 2).cpu(), here * 2)
+    assert not waits
+    assert float(there.sum()) == 3
+    assert there.tolist() == [1, 1, 1]
+    assert waits == ["_local_scalar_dense", "tolist"]
+    with pytest.raises(TypeError, match="numpy"):
+        there.numpy()
 
 
 def small_batch(n: int = 8, dtype: torch.dtype = torch.uint8) -> Batch:
@@ -105,7 +130,9 @@ def test_an_augmentation_changes_the_same_pixels(kind, dtype):
         close(view.images, seen.images)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=[on_a_real_gpu, pytest.mark.compile])]
+)
 def test_a_pipeline_changes_the_same_pixels(compiled):
     changes = [PadAndCrop(), Flip(), ColorJitter(), Cutout(fill=0.5), Mixup(), CutMix()]
     batch = small_batch()
@@ -244,7 +271,13 @@ def test_preprocessing_is_fitted_and_applied_the_same(kind):
     )
 
 
-@pytest.mark.parametrize("kind", names(Init))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=on_a_real_gpu) if kind in ("lsuv", "orthogonal") else kind
+        for kind in names(Init)
+    ],
+)
 def test_an_init_works_where_the_model_is(kind):
     init, model = find(Init, kind)(), net().to(DEVICE)
     if kind == "residual":
@@ -274,6 +307,7 @@ def test_prediction_is_the_same(precision):
     torch.testing.assert_close(chosen, predict(here, images, views="flip*shift"), rtol=0, atol=1e-4)
 
 
+@on_a_real_gpu
 def test_a_model_made_quick_says_the_same():
     model = net().to(DEVICE).eval()
     images = small_batch(64, torch.float32).images.to(DEVICE)
@@ -295,32 +329,39 @@ def test_an_average_follows_the_weights():
     same_weights(here, there)
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="a CPU never waits")
 @pytest.mark.parametrize("kind", ["sgd", "adamw", "muon", "lookahead"])
-def test_the_loop_never_waits_for_the_device(kind):
-    """torch itself raises where the host would wait for the device."""
+def test_the_loop_never_waits_for_the_device(kind, waits):
+    """On a real GPU torch raises where the host would wait; a made-up one counts.
+
+    There each update asks once whether its numbers are finite, which CUDA is asked by an event.
+    """
     splits = guess("digits")()
     loader = Loader(splits.train, 64, shuffle=True, device=DEVICE)
     model = Classifier(ChannelStats(mean=(0.3,), std=(0.3,))(), CNN()(10, 1), splits.train.classes)
     model = model.to(DEVICE)
+    updates = 2 * len(loader)  # over the edge of an epoch
     steps = fit(
         model,
         loader,
         optimizer=find(Optim, kind)()(model.net),
         loss=find(Loss, "cross-entropy")(smoothing=0.1),
-        steps=2 * len(loader),  # over the edge of an epoch
+        steps=updates,
         augment=[PadAndCrop(pad_pixels=1), Flip(), ColorJitter(), Cutout(), Mixup(), CutMix()],
         clip_norm=1.0,
         precision=torch.bfloat16,
     )
     try:
         for step in steps:
-            if step.number == 3:  # what is made once is made
+            if step.number == 3 and REAL:  # what is made once is made
                 torch.cuda.set_sync_debug_mode("error")
-            if step.number == 2 * len(loader) - 1:
-                torch.cuda.set_sync_debug_mode("default")
+            if step.number == 3:
+                waits.clear()
+            if step.number == updates - 1:
+                asked = list(waits)
+                torch.cuda.set_sync_debug_mode("default") if REAL else None
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.set_sync_debug_mode("default") if REAL else None
+    assert len(asked) <= (0 if REAL else updates - 4)
     assert float(step.loss) < 2.5
 
 
@@ -338,17 +379,65 @@ def test_what_is_not_finite_stops_training_and_leaves_the_weights_finite():
     assert all(p.isfinite().all() for p in model.parameters())
 
 
-def test_the_doctor_says_the_same():
-    batch = small_batch(32, torch.float32)
+def colored(count: int, *, seed: int = 0, turned: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Batches of four classes of different brightness; `turned`: with the names exchanged."""
+    labels = torch.arange(count) % 4
+    noise = torch.rand(count, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
+    images = noise * 0.3 + labels[:, None, None, None] * 0.15
+    return list(zip(images.split(32), ((labels + turned) % 4).split(32), strict=True))
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("lr", [0.05, 50.0])
+def test_the_doctor_says_the_same(lr, turned):
     said = []
     for device in ("cpu", DEVICE):
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 32, 8), nn.Softmax(1)).to(device)
-        data = [batch.to(device)] * 4
-        report = check(model, data, loss=nn.CrossEntropyLoss(), optimizer=SGD(lr=0.1)(model))
+        layers = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2)
+        model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4))
+        model = model.to(device)
+        train, val = (
+            [(x.to(device), y.to(device)) for x, y in part]
+            for part in (colored(256), colored(96, seed=1, turned=turned))
+        )
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+        report = check(model, train, val, loss=nn.CrossEntropyLoss(), optimizer=optimizer)
         said.append([(f.rule, f.where) for f in report.findings])
-    assert said[0]
     assert said[0] == said[1]
+    assert bool(said[0]) == (turned == 1 or lr == 50)
+
+
+@pytest.mark.parametrize(
+    "kind", ["alpha-dropout", "dropout", "drop-connect", "fractional-max-pool"]
+)
+def test_the_audit_of_a_layer_says_the_same(kind):
+    images, verdicts = torch.cat([x for x, _ in colored(64)]), []
+    for device in ("cpu", DEVICE):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2)
+        head = nn.Flatten(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4)
+        model = nn.Sequential(*layers, *head)
+        find(Insertion, kind)()(model)
+        found = audit(model.to(device), images.to(device), draws=64)
+        verdicts.append([(f.where, f.verdict) for f in found.findings])
+    assert verdicts[0]
+    assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.parametrize("kind", ["flip", "color-jitter", "random-crop", "mixup", "rand-augment"])
+def test_the_audit_of_an_augmentation_says_the_same(kind):
+    change, model = made(kind), net().eval()
+    batch = Batch(small_batch(8, torch.float32).images, torch.eye(8), torch.arange(8))
+    here = audit_augment(model, (change,), batch, draws=16)
+    there = audit_augment(copy.deepcopy(model).to(DEVICE), (change,), batch.to(DEVICE), draws=16)
+    assert [f.verdict for f in here.findings] == [f.verdict for f in there.findings]
+
+
+def test_a_recipe_is_audited_where_its_images_are():
+    """small-fast has an init that looks at images, and a net that is made on the CPU."""
+    images = torch.cat([x for x, _ in colored(64)]).to(DEVICE)
+    labels = torch.cat([y for _, y in colored(64)])
+    assert audit_recipe(read("small-fast"), (images, labels), draws=8).findings
 
 
 RECIPE = """
@@ -388,13 +477,50 @@ def losses_of(run: Run) -> list[float]:
 
 
 def test_a_run_trains_tests_and_serves_on_either_device(recipe, tmp_path):
-    run = train(recipe, "digits", name="there", runs=tmp_path, device=DEVICE)
+    changes = () if REAL else EXACT  # the trial of layouts changes strides in place
+    run = train(recipe, "digits", changes=changes, name="there", runs=tmp_path, device=DEVICE)
     assert run.accuracy > 0.7
     assert run.evaluate(device="cpu").accuracy.value == pytest.approx(run.accuracy, abs=0.006)
     assert run.evaluate(device=DEVICE).accuracy.value == pytest.approx(run.accuracy, abs=0.004)
     assert (run.path / "report.html").stat().st_size > 10_000
     classifier = run.classifier(device=DEVICE)
     assert next(classifier.parameters()).device.type == DEVICE
+
+
+def test_members_vote_and_mix_on_the_device(recipe, tmp_path):
+    for seed in (0, 1):
+        changes = (*EXACT, "train.epochs=2", f"train.seed={seed}")
+        train(recipe, "digits", changes=changes, name=f"s{seed}", runs=tmp_path, device=DEVICE)
+    members = [tmp_path / "s0", tmp_path / "s1"]
+    for how in ("probabilities", "logits", "greedy-soup"):
+        run, _ = ensemble(members, how=how, name=how, folder=tmp_path, device=DEVICE)
+        here, there = (run.evaluate(device=d).accuracy.value for d in ("cpu", DEVICE))
+        assert there == pytest.approx(here, abs=0.006)
+
+
+@pytest.mark.parametrize("mode", ["probe", "fine-tune"])
+def test_weights_are_transferred_on_the_device(mode, recipe, tmp_path):
+    timm = pytest.importorskip("timm")
+    weights = timm.create_model("test_resnet", num_classes=10, in_chans=1).state_dict()
+    save_file(weights, tmp_path / "weights.safetensors")
+    recipe.write_text(
+        RECIPE.replace(
+            'kind = "cnn"\nwidths = [16, 32]\ndropout = 0.1', 'kind = "timm"\narch = "test_resnet"'
+        )
+    )
+    run = transfer(
+        "digits",
+        str(tmp_path / "weights.safetensors"),
+        mode=mode,
+        recipe=recipe,
+        changes=(*EXACT, "train.epochs=2"),
+        device=DEVICE,
+        name=mode,
+        runs=tmp_path,
+    )
+    assert run.finished
+    here, there = (run.evaluate(device=d).accuracy.value for d in ("cpu", DEVICE))
+    assert there == pytest.approx(here, abs=0.006)
 
 
 def test_a_run_goes_like_one_on_the_cpu(recipe, tmp_path):
@@ -409,6 +535,7 @@ def test_a_run_goes_like_one_on_the_cpu(recipe, tmp_path):
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
 
 
+@on_a_real_gpu
 def test_a_run_is_resumed(recipe, tmp_path):
     stopped = 0
 
@@ -459,6 +586,8 @@ sizes = [[0.0, 16], [0.5, 32]]
     assert run.accuracy > 0.7  # light and dark
 
 
+@on_a_real_gpu
+@pytest.mark.compile
 def test_a_compiled_run(recipe, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
