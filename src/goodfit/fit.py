@@ -65,7 +65,7 @@ def fit(
     the weights are touched. On an accelerator, where it never waits, that is said one update
     later; the gradients that were not finite are zeros by then.
     """
-    weights = list(model.parameters())
+    weights, modules = list(model.parameters()), list(model.modules())
     device = weights[0].device
     pipeline = augment if isinstance(augment, Pipeline) else Pipeline(augment, seed)
     endless = chain.from_iterable(map(_not_empty, repeat(batches)))
@@ -73,10 +73,9 @@ def fit(
         group.setdefault("peak_lr", group["lr"])
     watch = _Watch(model, loss, late=device.type != "cpu")
     norm = torch.zeros((), device=device)
-    model.train()
 
     for number in range(first, steps + 1):
-        if not model.training:  # it was evaluated meanwhile
+        if not all(module.training for module in modules):  # it, or a part, was evaluated meanwhile
             model.train()
         _scheduled(optimizer, schedule, (number - 1) / steps)
         micro = [pipeline(batch) for _, batch in zip(range(accumulate), endless, strict=False)]

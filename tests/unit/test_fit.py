@@ -45,9 +45,12 @@ def test_it_is_the_loop_that_everybody_writes():
     assert same(ours, theirs)
 
 
-def test_a_model_that_was_evaluated_between_updates_trains_on():
-    model, modes = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout(), nn.Linear(8, 3)), []
-    model[2].register_forward_hook(lambda layer, *_: modes.append(layer.training))
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_model_that_was_evaluated_between_updates_trains_on(wrapped):
+    """Also where it was evaluated without what torch.compile or DDP has put around it."""
+    net, modes = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout(), nn.Linear(8, 3)), []
+    net[2].register_forward_hook(lambda layer, *_: modes.append(layer.training))
+    model = nn.Sequential(net) if wrapped else net
     for _ in fit(
         model,
         batches(),
@@ -55,7 +58,7 @@ def test_a_model_that_was_evaluated_between_updates_trains_on():
         loss=F.cross_entropy,
         steps=4,
     ):
-        model.eval()
+        net.eval()
     assert modes == [True] * 4
 
 
