@@ -86,15 +86,16 @@ def fit(
         ) -> Tensor:
             nonlocal norm
             optimizer.zero_grad()
-            total = torch.zeros((), device=device)
+            parts: list[Tensor] = []
             for place, batch in enumerate(micro):
                 with _local(model, place + 1 < len(micro)):
                     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                         value = _loss(model, batch, loss)
                     share = len(batch.images) / images
                     whole = sum((penalty(model) for penalty in penalties), value)
-                    (whole * share).backward()  # type: ignore[no-untyped-call]
-                total += share * value.detach()
+                    (whole if share == 1 else whole * share).backward()  # type: ignore[no-untyped-call]
+                parts.append(value.detach() if share == 1 else value.detach() * share)
+            total = sum(parts[1:], parts[0])
             grads = [weight.grad for weight in weights if weight.grad is not None]
             norm = get_total_norm(grads)
             if clip_norm < inf:
@@ -161,7 +162,7 @@ class _Watch:
     def __call__(
         self, number: int, value: Tensor, norm: Tensor, grads: list[Tensor], batch: Batch
     ) -> None:
-        finite = torch.isfinite(value + norm)
+        finite = (value + norm).abs() < inf  # isfinite, in fewer operations
         now: _Question | None = _Question.asked(number, value, finite, batch)
         if self.late:
             broken = ~finite

@@ -38,9 +38,9 @@ class PadAndCrop(Warping):
 
     def draw(self, batch: Batch, rng: Rng) -> Corner:
         rows, columns = self._room(batch)
-        words, pad = rng.words(2), self.pad_pixels
+        least = -self.pad_pixels
         return Corner(
-            ((words[:, 0] * (rows + 1)) >> 32) - pad, ((words[:, 1] * (columns + 1)) >> 32) - pad
+            rng.integers(least, least + rows + 1), rng.integers(least, least + columns + 1)
         )
 
     def only(self, batch: Batch, z: Corner, applied: Tensor) -> Corner:
