@@ -106,7 +106,10 @@ def _refuse_mixtures(name: str, there: list[There], args: Any, kwargs: Any) -> N
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and x.ndim]
     here = [x for x in tensors if not isinstance(x, There)]
     if name in _INDEXING and isinstance(args[0], There):
-        here = [x for x in here if x is not args[1] and x.is_floating_point()]
+        indices = {id(x) for x in tree_leaves(args[1])}
+        if any(id(x) in indices for x in here):
+            _waits.append("index")  # it is sent first, and waited for
+        here = [x for x in here if id(x) not in indices]
     if there and here and name not in _CROSSING:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "

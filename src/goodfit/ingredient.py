@@ -13,7 +13,7 @@ import sys
 from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,6 +38,7 @@ class Ingredient(BaseModel):
     noun: ClassVar[str] = "ingredient"  # how messages call this kind
 
     def __init__(self, **settings: Any) -> None:
+        _refuse_truth_as_numbers(type(self), settings)
         try:
             super().__init__(**settings)
         except ValidationError as error:
@@ -64,6 +65,29 @@ def kind_of(cls: type) -> str:
     if module.startswith("goodfit."):
         return module.rpartition(".")[2].lstrip("_").replace("_", "-")
     return getattr(cls, "_kind", f"{module}:{cls.__qualname__}")
+
+
+def _refuse_truth_as_numbers(cls: type[BaseModel], settings: dict[str, Any]) -> None:
+    """`true` where a number is meant: pydantic would read it as 1."""
+    for name, value in settings.items():
+        field = cls.model_fields.get(name)
+        if field is not None and _is_truth(value) and not _takes_truth(field.annotation):
+            raise RecipeError(
+                f"{kind_of(cls)} cannot have {name} = {value!r}",
+                wanted="a value that is not true or false",
+                fix=f"choose another value for `{name}`",
+            )
+
+
+def _is_truth(value: Any) -> bool:
+    inner = value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(_is_truth, inner))
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any, object) or any(
+        isinstance(part, bool) or _takes_truth(part) for part in get_args(annotation)
+    )
 
 
 def explained(error: ValidationError, cls: type[BaseModel], name: str) -> RecipeError:

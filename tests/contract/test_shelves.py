@@ -53,6 +53,14 @@ def test_it_goes_through_plain_data_and_back(made):
     assert made(**json.loads(settings.model_dump_json())) == settings
 
 
+def test_no_number_of_it_is_true(made):
+    for name, field in made.model_fields.items():
+        if any(word in str(field.annotation) for word in ("bool", "True", "False", "Any")):
+            continue
+        with pytest.raises(RecipeError, match=rf"{name} = True"):
+            made(**{name: True})
+
+
 def test_its_page_says_what_where_from_and_where_taught(made):
     text = inspect.getdoc(importlib.import_module(made.__module__)) or ""
     first = text.splitlines()[0]

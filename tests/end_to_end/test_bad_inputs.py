@@ -104,6 +104,11 @@ RECIPES = {
     "epochs zero": ("[train]\nepochs = 0\n", "epochs"),
     "epochs negative": ("[train]\nepochs = -3\n", "epochs"),
     "epochs nan": ("[train]\nepochs = nan\n", "epochs"),
+    "epochs true": ("[train]\nepochs = true\n", "true or false"),
+    "betas with true": (
+        "[optimizer]\nkind = 'adamw'\nbetas = [true, 0.9]\n",
+        "true or false",
+    ),
     "minutes negative": ("[train]\nminutes = -1\n", "minutes"),
     "batch size zero": ("[train]\nbatch_size = 0\n", "batch_size"),
     "batch size a fraction": ("[train]\nbatch_size = 12.5\n", "batch_size"),

@@ -6,12 +6,14 @@ Where there is no GPU, a made-up one shows at least that no tensor stays behind 
 import copy
 import json
 import warnings
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -36,8 +38,10 @@ from goodfit.ingredient import find, names
 from goodfit.init import Init
 from goodfit.layers._base import Insertion
 from goodfit.losses import Loss
+from goodfit.losses.interpolate import interpolated
 from goodfit.models.cnn import CNN
 from goodfit.models.fast_net import FastNet
+from goodfit.models.resnet import ResNet
 from goodfit.optim import Optim
 from goodfit.optim.averages import EMA
 from goodfit.penalties import Penalty
@@ -194,15 +198,13 @@ def test_decoded_photographs_arrive_whole(tmp_path):
 
 
 def photos(root: Path, count: int) -> None:
-    from torchvision.io import write_jpeg
-
     noise = torch.Generator().manual_seed(0)
     for number in range(count):
         kind = root / ("dark" if number % 2 else "light")
         kind.mkdir(exist_ok=True)
         coarse = torch.rand(1, 3, 6, 6, generator=noise) * 120 + (0 if number % 2 else 120)
         image = F.interpolate(coarse, (60 + number, 80), mode="bilinear").round().byte()[0]
-        write_jpeg(image, str(kind / f"{number}.jpg"))
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(kind / f"{number}.jpg")
 
 
 def net() -> nn.Module:
@@ -232,11 +234,13 @@ def test_an_optimizer_takes_the_same_steps(kind):
     here, there = pair()
     batch = small_batch(8, torch.float32)
     settings = find(Optim, kind)()
+    losses = []
     for model, data in ((here, batch), (there, batch.to(DEVICE))):
-        steps = list(fit(model, [data], optimizer=settings(model), loss=F.cross_entropy, steps=4))
-    loss = float(steps[-1].loss)
-    assert loss == pytest.approx(loss)
-    same_weights(here, there)
+        steps = fit(model, [data], optimizer=settings(model), loss=F.cross_entropy, steps=4)
+        losses.append([float(step.loss) for step in steps])
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)
+    rough = kind == "muon" and REAL  # it makes matrices orthogonal in bfloat16 there
+    same_weights(here, there, **({"rtol": 0.02, "atol": 2e-4} if rough else {}))
 
 
 @pytest.mark.parametrize("kind", names(Loss))
@@ -244,8 +248,6 @@ def test_a_loss_is_the_same(kind):
     loss, noise = find(Loss, kind)(), torch.Generator().manual_seed(0)
     logits = torch.randn(8, 8, generator=noise)
     batch = Pipeline([Mixup()])(small_batch())
-    from goodfit.losses.interpolate import interpolated
-
     there = batch.to(DEVICE)
     expected = interpolated(loss, logits, batch)
     torch.testing.assert_close(interpolated(loss, logits.to(DEVICE), there).cpu(), expected)
@@ -281,8 +283,6 @@ def test_preprocessing_is_fitted_and_applied_the_same(kind):
 def test_an_init_works_where_the_model_is(kind):
     init, model = find(Init, kind)(), net().to(DEVICE)
     if kind == "residual":
-        from goodfit.models.resnet import ResNet
-
         model = ResNet(depth=8)(8).to(DEVICE)
     images = small_batch(64, torch.float32).images.to(DEVICE)
     init(model, images) if init.needs_images else init(model)
@@ -293,8 +293,10 @@ def test_an_init_works_where_the_model_is(kind):
 def test_prediction_is_the_same(precision):
     here, there = pair()
     stats = ChannelStats(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.2))
-    here, there = (Classifier(stats().to(d), m, list("abcdefgh")) for m, d in
-                   ((here, "cpu"), (there, DEVICE)))  # fmt: skip
+    here, there = (
+        Classifier(stats().to(device), model, list("abcdefgh"))
+        for model, device in ((here, "cpu"), (there, DEVICE))
+    )
     images = small_batch(20).images
     changes = [Flip(), ColorJitter(), RandomCrop(size=(24, 32))]
     settings = {"augment": changes, "samples": 2, "batch_size": 7}
@@ -329,6 +331,19 @@ def test_an_average_follows_the_weights():
     same_weights(here, there)
 
 
+@contextmanager
+def waiting_is_an_error():
+    """On a real GPU; it tells of each wait by itself."""
+    if not REAL:
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("kind", ["sgd", "adamw", "muon", "lookahead"])
 def test_the_loop_never_waits_for_the_device(kind, waits):
     """On a real GPU torch raises where the host would wait; a made-up one counts.
@@ -350,17 +365,14 @@ def test_the_loop_never_waits_for_the_device(kind, waits):
         clip_norm=1.0,
         precision=torch.bfloat16,
     )
-    try:
+    with ExitStack() as stack:
         for step in steps:
-            if step.number == 3 and REAL:  # what is made once is made
-                torch.cuda.set_sync_debug_mode("error")
-            if step.number == 3:
+            if step.number == 3:  # what is made once is made
+                stack.enter_context(waiting_is_an_error())
                 waits.clear()
             if step.number == updates - 1:
                 asked = list(waits)
-                torch.cuda.set_sync_debug_mode("default") if REAL else None
-    finally:
-        torch.cuda.set_sync_debug_mode("default") if REAL else None
+                stack.close()
     assert len(asked) <= (0 if REAL else updates - 4)
     assert float(step.loss) < 2.5
 
@@ -372,9 +384,9 @@ def test_what_is_not_finite_stops_training_and_leaves_the_weights_finite():
     broken[2] = torch.nan
     bad = batch.with_images(broken)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data = [batch, batch, bad, batch]
     with pytest.raises(TrainingError, match="step 3") as error:
-        list(fit(model, [batch, batch, bad, batch], optimizer=optimizer,
-                 loss=F.cross_entropy, steps=8))  # fmt: skip
+        list(fit(model, data, optimizer=optimizer, loss=F.cross_entropy, steps=8))
     assert error.value.at == "the input"
     assert all(p.isfinite().all() for p in model.parameters())
 
@@ -546,9 +558,10 @@ def test_a_run_is_resumed(recipe, tmp_path):
             raise KeyboardInterrupt
 
     whole = train(recipe, "digits", changes=EXACT, name="whole", runs=tmp_path, device=DEVICE)
+    often = (*EXACT, "train.checkpoint_seconds=0.01")
+    where = {"name": "cut", "runs": tmp_path, "device": DEVICE}
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, "digits", changes=(*EXACT, "train.checkpoint_seconds=0.01"), name="cut",
-              runs=tmp_path, device=DEVICE, show=stop)  # fmt: skip
+        train(recipe, "digits", changes=often, show=stop, **where)
     assert stopped
     run = resume(tmp_path / "cut", device=DEVICE)
     assert run.finished
@@ -591,8 +604,8 @@ sizes = [[0.0, 16], [0.5, 32]]
 def test_a_compiled_run(recipe, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run = train(recipe, "digits", changes=("train.compile=true",), name="compiled",
-                    runs=tmp_path, device=DEVICE)  # fmt: skip
+        changes, where = ("train.compile=true",), {"runs": tmp_path, "device": DEVICE}
+        run = train(recipe, "digits", changes=changes, name="compiled", **where)
     assert run.accuracy > 0.7
 
 
