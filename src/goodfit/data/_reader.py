@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from statistics import median
 
@@ -153,9 +154,10 @@ class Reader:
         Of each image some steps are Python's, one thread at a time; threads that wait for their
         turn there slow all others down. So small images want few threads, on any machine.
         """
-        sizes = [h * w for h, w in self._some_sizes()]
+        sizes = [h * w for h, w in self._some_sizes]
         return ceil(1 + median(sizes) / _PIXELS) if sizes else _MANY
 
+    @cached_property
     def _some_sizes(self) -> list[tuple[int, int]]:
         """Height and width of some files, evenly spread."""
         found = []
@@ -173,7 +175,7 @@ class Reader:
         assert self.files is not None
         count = len(self.files)
         total, seen = 0.0, 0
-        for h, w in self._some_sizes():
+        for h, w in self._some_sizes:
             scale = 1
             while scale < 8 and min(h / self.detail[0], w / self.detail[1]) >= 2 * scale:
                 scale *= 2

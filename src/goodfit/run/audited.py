@@ -13,7 +13,7 @@ from goodfit.check.own import made
 from goodfit.errors import DataError, RecipeError
 from goodfit.predict import Classifier
 from goodfit.recipe.recipe import Recipe
-from goodfit.run.build import build, network
+from goodfit.run.build import build, initialized, network
 from goodfit.run.checked import Augmented
 from goodfit.run.doctor import is_code, job_of
 from goodfit.run.fitting import suited
@@ -120,7 +120,5 @@ def _built(recipe: Recipe, batch: Batch) -> tuple[Classifier, tuple[Any, ...]]:
     classes = tuple(str(number) for number in range(max(2, batch.targets.shape[1])))
     net, _ = network(recipe, len(classes), images.shape[1])
     model = Classifier(preprocess(), net, classes)
-    for init in recipe.init:
-        needs = getattr(init, "needs_images", False)
-        init(net, model.preprocess(images.cpu())) if needs else init(net)
+    initialized(recipe, model, lambda: images)
     return model.to(images.device), changes

@@ -97,14 +97,7 @@ def build(
     net, said = network(recipe, len(classes), channels)
     seeded(recipe.train.seed, "init")
     model = Classifier(recipe.preprocess(), net, classes)
-    for init in recipe.init:
-        needs_images = getattr(init, "needs_images", False)
-        done = (
-            init(net, model.preprocess(some_images(loader, 256).cpu()))
-            if needs_images
-            else init(net)
-        )
-        said.append(init.name if done is None else f"{init.name}: {done}")
+    said += initialized(recipe, model, lambda: some_images(loader, 256))
     model = model.to(world.device)
     if recipe.train.channels_last is True:
         model = model.to(memory_format=torch.channels_last)
@@ -113,6 +106,20 @@ def build(
         said.append(table(recipe.optimizer.groups(net)))
     precision = torch.bfloat16 if recipe.train.precision == "bfloat16" else torch.float32
     return Pieces(model, optimizer, loss_of(recipe), precision, tuple(said))
+
+
+def initialized(recipe: Recipe, model: Classifier, images: Callable[[], Tensor]) -> list[str]:
+    """Run the recipe's inits on the net, which is on the CPU; a line on each.
+
+    images: gives training images as they are stored, wherever they lie, to inits that look at some.
+    """
+    said = []
+    for init in recipe.init:
+        needs_images = getattr(init, "needs_images", False)
+        seen = (model.preprocess(images().cpu()),) if needs_images else ()
+        done = init(model.net, *seen)
+        said.append(init.name if done is None else f"{init.name}: {done}")
+    return said
 
 
 def some_images(loader: Loader, count: int) -> Tensor:
