@@ -1,5 +1,7 @@
 """Which data a run opens, what of it may be changed, and what a refused run leaves."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +102,13 @@ def test_an_older_run_that_cannot_go_on_is_kept(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="would not survive"):
         resume(job.directory.path)
     assert (job.directory.path / "recipe.toml").exists()
+
+
+def test_starting_and_predicting_load_neither_the_compiler_nor_scipy():
+    heavy = "torch._dynamo", "scipy", "sklearn", "torchvision", "timm"  # seconds on a slow machine
+    code = "import sys, goodfit.run.start, goodfit.run.load, goodfit.predict\nprint(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert "torch" in loaded.stdout.split()
+    assert not set(heavy) & set(loaded.stdout.split())

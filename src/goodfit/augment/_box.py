@@ -202,8 +202,11 @@ def _refuse_too_far(reach: tuple[int, int], size: tuple[int, int], border: Borde
 def _scaled(images: Images, box: Box) -> Images:
     kept, (h, w), (rows, columns) = images.dtype, images.shape[-2:], box.size
     if _large(images, box.size):
-        one_by_one: Images = _in_turn(images, box)
-        return one_by_one
+        if torch.compiler.is_compiling():  # it would write out the loop
+            # Not a decorator: that loads torch's compiler whenever goodfit is imported.
+            one_by_one: Images = torch.compiler.disable(_in_turn)(images, box)  # type: ignore[no-untyped-call]
+            return one_by_one
+        return _in_turn(images, box)
     source = images if images.is_floating_point() else images.float()
     if rows >= h and columns >= w:  # nothing can shrink: two taps will do
         result = _magnified(source, box)
@@ -220,12 +223,11 @@ def _scaled(images: Images, box: Box) -> Images:
     return result if kept.is_floating_point else as_levels(result)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _in_turn(images: Images, box: Box) -> Images:
     """One image after the other, by torch's kernel for the CPU, which takes one window at a time.
 
     For results this large the loop itself costs a twentieth, and the kernel is twice as fast as
-    what works for whole batches. A compiler would write out the loop.
+    what works for whole batches.
     """
     resize = _BY_ANTIALIAS[box.antialias].out
     result = images.new_empty(*images.shape[:2], *box.size)

@@ -21,10 +21,6 @@ from torch.optim import Optimizer
 
 from goodfit.check.finding import Finding, worst_first
 from goodfit.check.probes.curves import Curves
-from goodfit.check.rules.loss_oscillation import LossOscillation
-from goodfit.check.rules.loss_plateau import LossPlateau
-from goodfit.check.rules.overfitting import Overfitting
-from goodfit.check.rules.underfitting import Underfitting
 from goodfit.check.seen import Seen
 
 RECTIFYING = (nn.ReLU, nn.ReLU6)
@@ -271,6 +267,12 @@ class Watcher:
         )
 
     def _curves(self) -> list[Finding]:
+        # here, so that what only predicts does not load scipy
+        from goodfit.check.rules.loss_oscillation import LossOscillation
+        from goodfit.check.rules.loss_plateau import LossPlateau
+        from goodfit.check.rules.overfitting import Overfitting
+        from goodfit.check.rules.underfitting import Underfitting
+
         seen = Seen(self.curves())
         rules = (Overfitting(), Underfitting(), LossPlateau(), LossOscillation())
         found = [finding for rule in rules for finding in rule(seen)]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from goodfit.check.probes.samples import fingerprints
@@ -83,6 +82,8 @@ def held_out(work: Work) -> HeldOut | None:
 
 
 def _renumbered(guessed: Tensor, labels: Tensor) -> float:
+    from scipy.optimize import linear_sum_assignment  # here, so that predicting does not load it
+
     if not len(labels):
         return math.nan
     size = int(max(guessed.max(), labels.max())) + 1

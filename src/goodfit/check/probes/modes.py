@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import binom
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -43,6 +42,8 @@ class Modes:
     @property
     def chance(self) -> float:
         """How often two equally good nets would differ like this: a sign test on the images."""
+        from scipy.stats import binom  # here, so that predicting does not load scipy
+
         return float(binom.sf(self.lost - 1, self.lost + self.won, 0.5)) if self.lost else 1.0
 
     @property
